@@ -1,0 +1,21 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const project = (name: string, timeout: number) => ({
+  test: {
+    name,
+    root,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: timeout,
+    hookTimeout: timeout,
+    environment: 'node' as const,
+  },
+});
+
+export default defineConfig({
+  test: {
+    root,
+    projects: [project('unit', 30_000), project('conformance', 60_000), project('integration', 120_000)],
+  },
+});
