@@ -1,0 +1,108 @@
+import { BridgeError } from './errors.ts';
+import { canonicalIp } from './ip.ts';
+import { type InetSpec, type PortSpec, parseSpec } from './port-spec.ts';
+import { type Cursor, readPort, refuse, takeAddress, takePort } from './port-spec-cursor.ts';
+
+/**
+ * The short notation of the command line, after docker's `-p`: `[ip:][port:]containerPort[/tcp|/udp]`.
+ *
+ * | written | host side |
+ * |---|---|
+ * | `80` | 127.0.0.1, any free port |
+ * | `:80` | 127.0.0.1, the same port |
+ * | `8080:80` | 127.0.0.1, port 8080 |
+ * | `ip:8080:80` | that address, port 8080 |
+ * | `ip::80` | that address, any free port |
+ *
+ * Unlike docker's, no address means loopback: whoever wants the network to reach the port writes `0.0.0.0` or `[::]`.
+ */
+
+/** Address in the VM when the caller names none. */
+const DEFAULT_TO = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
+
+export interface ShortSpecOptions {
+  /** Address in the VM, IPv4 or IPv6 without brackets; 127.0.0.1 unless told, whatever the host address is. */
+  readonly to?: string | undefined;
+}
+
+/**
+ * Reads the short notation.
+ * @throws BridgeError BAD_SPEC with the 0-based position and the reason; BAD_REQUEST when `to` is no address
+ */
+export function parseShortSpec(text: string, options: ShortSpecOptions = {}): InetSpec {
+  const vmIp = vmAddress(options.to ?? DEFAULT_TO);
+  const slash = text.indexOf('/');
+  const end = slash < 0 ? text.length : slash;
+  const protocol = slash < 0 ? 'tcp' : readProtocol(text, slash + 1);
+  const cursor: Cursor = { text, end, position: 0 };
+  if (beginsWithAddress(text, end)) {
+    const hostIp = takeAddress(cursor, 'the host address');
+    const { hostPort, vmPort } = portsAfterAddress(cursor);
+    return { protocol, hostIp, hostPort, vmIp, vmPort };
+  }
+  return { protocol, hostIp: LOOPBACK, ...portsAlone(cursor), vmIp };
+}
+
+/**
+ * Reads what the command line takes: the full notation when it begins with its protocol, else the short one.
+ * @throws as parseSpec and parseShortSpec
+ */
+export function parseCommandLineSpec(text: string, options: ShortSpecOptions = {}): PortSpec {
+  return /^(?:tcp|udp|unix|sctp):/.test(text) ? parseSpec(text) : parseShortSpec(text, options);
+}
+
+function vmAddress(to: string): string {
+  const address = canonicalIp(to);
+  if (address === undefined) {
+    throw new BridgeError('BAD_REQUEST', `the address in the VM is no IP address: ${JSON.stringify(to)}`);
+  }
+  return address;
+}
+
+function readProtocol(text: string, start: number): 'tcp' | 'udp' {
+  const name = text.slice(start);
+  if (name === 'tcp' || name === 'udp') return name;
+  refuse(text, start, name === 'sctp' ? 'sctp is not supported' : 'expected tcp or udp after "/"');
+}
+
+/** Two colons or more, a bracket or a dot: an address. Digits alone are a port. */
+function beginsWithAddress(text: string, end: number): boolean {
+  if (text[0] === '[') return true;
+  const parts = text.slice(0, end).split(':');
+  return parts.length > 2 || (parts.length === 2 && parts[0]!.includes('.'));
+}
+
+function portsAfterAddress(cursor: Cursor): { hostPort: number; vmPort: number } {
+  const { text, end } = cursor;
+  const rest = text.slice(cursor.position, end);
+  if (!/^:[^:]*:/.test(rest)) {
+    // docker refuses it too: after an address, one port could be either side's.
+    refuse(text, cursor.position, 'expected ":port:containerPort", or "::containerPort" for any free port');
+  }
+  cursor.position++;
+  const hostPort = text[cursor.position] === ':' ? 0 : takePort(cursor, 'the host port', 0);
+  cursor.position++;
+  return { hostPort, vmPort: lastPort(cursor) };
+}
+
+function portsAlone(cursor: Cursor): { hostPort: number; vmPort: number } {
+  const { text, end } = cursor;
+  const colon = text.indexOf(':');
+  if (colon < 0 || colon >= end) return { hostPort: 0, vmPort: lastPort(cursor) };
+  if (colon === 0) {
+    cursor.position = 1;
+    const vmPort = lastPort(cursor);
+    return { hostPort: vmPort, vmPort };
+  }
+  const hostPort = takePort(cursor, 'the host port', 0);
+  cursor.position++;
+  return { hostPort, vmPort: lastPort(cursor) };
+}
+
+/** The rest up to the protocol is the container's port: a further colon is refused with it. */
+function lastPort(cursor: Cursor): number {
+  const part = cursor.text.slice(cursor.position, cursor.end);
+  if (part === '') refuse(cursor.text, cursor.position, 'the container port is empty');
+  return readPort(cursor.text, cursor.position, part, 'the container port', 1);
+}

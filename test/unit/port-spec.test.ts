@@ -1,0 +1,292 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BridgeError } from '../../shared/errors.ts';
+import { ipFromBytes } from '../../shared/ip.ts';
+import {
+  entryName,
+  formatSpec,
+  hostEnd,
+  type InetSpec,
+  type PortSpec,
+  parseSpec,
+  type UnixSpec,
+  vmEnd,
+} from '../../shared/port-spec.ts';
+import { parseCommandLineSpec, parseShortSpec } from '../../shared/port-spec-short.ts';
+
+const b64 = (path: string | Buffer) => Buffer.from(path as string).toString('base64');
+
+const ip = fc
+  .oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }))
+  .map((raw) => ipFromBytes(Buffer.from(raw)));
+const inet: fc.Arbitrary<InetSpec> = fc.record({
+  protocol: fc.constantFrom('tcp' as const, 'udp' as const),
+  hostIp: fc.oneof(ip, fc.constant('fe80::1%eth0')),
+  hostPort: fc.integer({ min: 0, max: 65_535 }),
+  vmIp: ip,
+  vmPort: fc.integer({ min: 1, max: 65_535 }),
+});
+const path = fc
+  .string({ unit: 'grapheme', maxLength: 60 })
+  .map((name) => `/${name.replaceAll('\0', '')}`)
+  .filter((name) => Buffer.byteLength(name) <= 107);
+const unix: fc.Arbitrary<UnixSpec> = fc.record({
+  protocol: fc.constant('unix' as const),
+  hostPath: path,
+  vmPath: path,
+});
+const anySpec: fc.Arbitrary<PortSpec> = fc.oneof(inet, unix);
+
+/** Text near the grammar, so that every branch of the parsers is met. */
+const nearly = fc
+  .array(
+    fc.constantFrom(
+      ...[
+        'tcp',
+        'udp',
+        'unix',
+        'sctp',
+        ':',
+        ':',
+        ':',
+        '/',
+        '[',
+        ']',
+        '::1',
+        '1.2.3.4',
+        '0',
+        '80',
+        '65536',
+        '-',
+        '%',
+        ' ',
+      ],
+      ...['L3g=', '/tcp', '00', '٣', '\0', 'é', '\ud800'],
+    ),
+    { maxLength: 14 },
+  )
+  .map((parts) => parts.join(''));
+const anyText = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  nearly,
+  fc.tuple(anySpec, fc.nat(), fc.string()).map(([spec, at, insert]) => {
+    const text = formatSpec(spec);
+    const cut = at % (text.length + 1);
+    return text.slice(0, cut) + insert + text.slice(cut + 1);
+  }),
+);
+
+/** Runs a parser and checks that what it throws is BAD_SPEC with a position inside the input. */
+function refusal(
+  parse: (text: string) => unknown,
+  text: string,
+): { position: number; reason: string } | undefined {
+  try {
+    parse(text);
+    return undefined;
+  } catch (error) {
+    expect(error).toBeInstanceOf(BridgeError);
+    const { code, message } = error as BridgeError;
+    expect(code).toBe('BAD_SPEC');
+    const match = /^bad port specification at position (\d+): (.+) in "/s.exec(message);
+    expect(match, message).not.toBeNull();
+    const position = Number(match![1]);
+    expect(position).toBeLessThanOrEqual(text.length);
+    return { position, reason: match![2]! };
+  }
+}
+
+describe('full notation', () => {
+  it('goes round', () => {
+    fc.assert(
+      fc.property(anySpec, (spec) => {
+        expect(parseSpec(formatSpec(spec))).toEqual(spec);
+      }),
+    );
+  });
+
+  it('is canonical: what parses formats to one text', () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        if (refusal(parseSpec, text) !== undefined) return;
+        const canonical = formatSpec(parseSpec(text));
+        expect(formatSpec(parseSpec(canonical))).toBe(canonical);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it.each([
+    ['tcp:0.0.0.0:8080:tcp:172.17.0.2:80', 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80'],
+    ['udp:127.0.0.1:0:udp:172.17.0.2:53', 'udp:127.0.0.1:0:udp:172.17.0.2:53'],
+    ['tcp:[::1]:8080:tcp:[fd00::2]:80', 'tcp:[::1]:8080:tcp:[fd00::2]:80'],
+    ['tcp:[0:0::1]:8080:tcp:[FD00::2]:80', 'tcp:[::1]:8080:tcp:[fd00::2]:80'],
+    ['tcp:[::ffff:127.0.0.1]:1:tcp:[::]:65535', 'tcp:127.0.0.1:1:tcp:[::]:65535'],
+    ['tcp:[fe80::1%eth0]:1:tcp:127.0.0.1:1', 'tcp:[fe80::1%eth0]:1:tcp:127.0.0.1:1'],
+    [`unix:${b64('/a')}:unix:${b64('/b c')}`, `unix:${b64('/a')}:unix:${b64('/b c')}`],
+  ])('%s is %s', (text, canonical) => expect(formatSpec(parseSpec(text))).toBe(canonical));
+
+  it('reads every part', () => {
+    expect(parseSpec('tcp:0.0.0.0:8080:tcp:172.17.0.2:80')).toEqual({
+      protocol: 'tcp',
+      hostIp: '0.0.0.0',
+      hostPort: 8080,
+      vmIp: '172.17.0.2',
+      vmPort: 80,
+    });
+    const longest = `/${'x'.repeat(106)}`;
+    expect(parseSpec(`unix:${b64('/run/ä')}:unix:${b64(longest)}`)).toEqual({
+      protocol: 'unix',
+      hostPath: '/run/ä',
+      vmPath: longest,
+    });
+  });
+
+  it.each([
+    ['', 0, /expected tcp, udp or unix/],
+    ['tcp', 3, /host address is missing/],
+    ['tcp:', 4, /host address is empty/],
+    ['sctp:1.2.3.4:1:sctp:1.2.3.4:1', 0, /sctp is not supported/],
+    ['TCP:1.2.3.4:1:tcp:1.2.3.4:1', 0, /expected tcp/],
+    [' tcp:1.2.3.4:1:tcp:1.2.3.4:1', 0, /expected tcp/],
+    ['tcp:1.2.3.4:1:udp:1.2.3.4:1', 14, /expected tcp as on the host/],
+    ['tcp:1.2.3.4:1', 13, /second protocol is missing/],
+    ['tcp:1.2.3.4:1:tcp', 17, /VM address is missing/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4', 25, /VM port is missing/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4:', 26, /VM port is empty/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4:0', 26, /from 1 to 65535/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4:1:', 27, /expected the end/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4:1\n', 26, /no decimal number/],
+    ['tcp:1.2.3.4::tcp:1.2.3.4:1', 12, /host port is empty/],
+    ['tcp:1.2.3.4:65536:tcp:1.2.3.4:1', 12, /from 0 to 65535/],
+    ['tcp:1.2.3.4:080:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:+80:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:-80:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4: 80:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:0x50:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:8e1:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:80-90:tcp:1.2.3.4:1', 12, /is a range/],
+    ['tcp:01.2.3.4:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
+    ['tcp:1.2.3:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
+    ['tcp:localhost:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
+    ['tcp:::1:80:tcp:1.2.3.4:1', 4, /host address is empty/],
+    ['tcp:[::1:80:tcp:1.2.3.4:1', 4, /closing bracket/],
+    ['tcp:[1.2.3.4]:80:tcp:1.2.3.4:1', 5, /no IPv6 address/],
+    ['tcp:[]:80:tcp:1.2.3.4:1', 5, /no IPv6 address/],
+    ['tcp:[::1]80:tcp:1.2.3.4:1', 9, /expected ":"/],
+    ['unix:', 5, /host path is empty/],
+    ['unix:L2E:unix:L2I=', 5, /base64/],
+    ['unix:L2F=:unix:L2I=', 5, /base64/],
+    ['unix:L_-=:unix:L2I=', 5, /base64/],
+    ['unix:L2E=:unix:', 15, /VM path is empty/],
+    ['unix:L2E=:tcp:L2I=', 10, /expected unix/],
+    ['unix:L2E=:unix:L2I=:x', 19, /expected the end/],
+    [`unix:${b64('a')}:unix:L2I=`, 5, /not absolute/],
+    [`unix:${b64('/\0')}:unix:L2I=`, 5, /NUL/],
+    [`unix:${b64(Buffer.of(0x2f, 0xff))}:unix:L2I=`, 5, /not UTF-8/],
+    [`unix:L2E=:unix:${b64(`/${'x'.repeat(107)}`)}`, 15, /108 bytes long/],
+  ])('refuses %j at %i', (text, position, reason) => {
+    const found = refusal(parseSpec, text);
+    expect(found?.position).toBe(position);
+    expect(found?.reason).toMatch(reason);
+  });
+
+  it('shows a long input shortened', () => {
+    expect(() => parseSpec('x'.repeat(10_000))).toThrow(/^.{1,160}$/);
+  });
+});
+
+describe('short notation', () => {
+  const options = { to: '172.17.0.2' };
+  it.each([
+    ['80', 'tcp:127.0.0.1:0:tcp:172.17.0.2:80'],
+    [':80', 'tcp:127.0.0.1:80:tcp:172.17.0.2:80'],
+    ['8080:80', 'tcp:127.0.0.1:8080:tcp:172.17.0.2:80'],
+    ['0:80', 'tcp:127.0.0.1:0:tcp:172.17.0.2:80'],
+    ['53/udp', 'udp:127.0.0.1:0:udp:172.17.0.2:53'],
+    [':53/udp', 'udp:127.0.0.1:53:udp:172.17.0.2:53'],
+    ['8080:80/tcp', 'tcp:127.0.0.1:8080:tcp:172.17.0.2:80'],
+    ['0.0.0.0:8080:80', 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80'],
+    ['10.0.0.1::80', 'tcp:10.0.0.1:0:tcp:172.17.0.2:80'],
+    ['[::]:8080:80', 'tcp:[::]:8080:tcp:172.17.0.2:80'],
+    ['[::1]::80/udp', 'udp:[::1]:0:udp:172.17.0.2:80'],
+  ])('%s is %s', (text, full) => {
+    expect(formatSpec(parseShortSpec(text, options))).toBe(full);
+    expect(formatSpec(parseCommandLineSpec(text, options))).toBe(full);
+  });
+
+  it.each([
+    ['', 0, /container port is empty/],
+    [':', 1, /container port is empty/],
+    ['8080:', 5, /container port is empty/],
+    ['80/', 3, /tcp or udp/],
+    ['80/sctp', 3, /sctp is not supported/],
+    ['80/TCP', 3, /tcp or udp/],
+    ['80/tcp/udp', 3, /tcp or udp/],
+    ['0', 0, /from 1 to 65535/],
+    [':0', 1, /from 1 to 65535/],
+    ['80:0', 3, /from 1 to 65535/],
+    ['65536:80', 0, /from 0 to 65535/],
+    ['080', 0, /no decimal number/],
+    ['80-90:80', 0, /is a range/],
+    ['a:80', 0, /no decimal number/],
+    ['10.0.0.1:80', 8, /"::containerPort" for any free port/],
+    ['[::1]:80', 5, /"::containerPort" for any free port/],
+    ['[::1]', 5, /expected/],
+    ['[::1', 0, /closing bracket/],
+    ['::80', 0, /host address is empty/],
+    ['::1:80:80', 0, /host address is empty/],
+    ['localhost:80:80', 0, /no IPv4 address/],
+    ['10.0.0.1:80:80:80', 12, /no decimal number/],
+  ])('refuses %j at %i', (text, position, reason) => {
+    const found = refusal((input) => parseShortSpec(input, options), text);
+    expect(found?.position).toBe(position);
+    expect(found?.reason).toMatch(reason);
+  });
+
+  it('dials loopback in the VM unless told', () => {
+    expect(parseShortSpec('[::1]:1:2').vmIp).toBe('127.0.0.1');
+    expect(parseShortSpec('1:2', { to: 'FD00::2' }).vmIp).toBe('fd00::2');
+    expect(() => parseShortSpec('1:2', { to: 'vm' })).toThrow(
+      expect.objectContaining({ code: 'BAD_REQUEST' }) as Error,
+    );
+  });
+
+  it('is told from the full one by its prefix', () => {
+    const full = 'udp:[::1]:53:udp:[fd00::2]:53';
+    expect(formatSpec(parseCommandLineSpec(full, options))).toBe(full);
+    expect(refusal((text) => parseCommandLineSpec(text), 'sctp:1')?.reason).toMatch(/sctp is not supported/);
+  });
+});
+
+it('arbitrary text is read or refused with BAD_SPEC and a position inside it', () => {
+  fc.assert(
+    fc.property(anyText, (text) => {
+      refusal(parseSpec, text);
+      refusal((input) => parseShortSpec(input), text);
+      refusal((input) => parseCommandLineSpec(input), text);
+    }),
+    { numRuns: 5_000 },
+  );
+});
+
+describe('names of a forward', () => {
+  it('an entry name is one file name', () => {
+    fc.assert(
+      fc.property(anySpec, (spec) => {
+        const name = entryName(spec);
+        expect(name).not.toContain('/');
+        expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
+        if (spec.protocol !== 'unix') expect(name).toBe(formatSpec(spec));
+        else expect(name).toMatch(/^unix-[0-9a-f]{16}$/);
+      }),
+    );
+  });
+
+  it('says both ends', () => {
+    const tcp = parseSpec('tcp:[::1]:8080:tcp:172.17.0.2:80');
+    expect([hostEnd(tcp), vmEnd(tcp)]).toEqual(['[::1]:8080', '172.17.0.2:80']);
+    const socket = parseSpec(`unix:${b64('/a')}:unix:${b64('/b')}`);
+    expect([hostEnd(socket), vmEnd(socket)]).toEqual(['/a', '/b']);
+  });
+});
