@@ -1,0 +1,108 @@
+/**
+ * The hello and the control messages of a link: msgpack maps, checked against a schema before use because
+ * the decoder also accepts typed arrays, records and extension types. The only import of msgpackr.
+ */
+import { Packr, Unpackr } from 'msgpackr';
+import { BridgeError, messageOf } from './errors.ts';
+import { STREAM_KEY_BYTES } from './preface.ts';
+
+/** What each side says of itself when a link begins. */
+export interface Hello {
+  /** Version of the link protocol: 1. */
+  readonly version: number;
+  /** Name and version of the program, for logs. */
+  readonly implementation: string;
+  readonly role: 'host' | 'shim';
+  /** Random id of this process, 32 hex digits: another one means that the process started anew. */
+  readonly instance: string;
+  /** How many links this process has begun: tells a stale hello from a new one. */
+  readonly epoch: number;
+  /** Extensions this side knows; those of both are used. */
+  readonly features: readonly string[];
+}
+
+/** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
+export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows'] as const;
+export type Feature = (typeof FEATURES)[number];
+
+export const LINK_VERSION = 1;
+/** Largest hello that is read, bytes. */
+export const MAX_HELLO_BYTES = 4096;
+
+export type ControlMessage =
+  /** Host to shim, first: the key that prefaces of this link's dedicated streams carry. */
+  | { readonly type: 'start'; readonly streamKey: Buffer }
+  /** Shim to host: the link is up. */
+  | { readonly type: 'started' };
+
+const packr = new Packr({ useRecords: false, variableMapSize: true });
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+
+export function encodeHello(hello: Hello): Buffer {
+  return Buffer.from(packr.pack({ ...hello, features: [...hello.features] }));
+}
+
+/** @throws BridgeError PROTOCOL when the bytes are no hello, or one of another protocol version */
+export function decodeHello(bytes: Buffer): Hello {
+  if (bytes.length > MAX_HELLO_BYTES) throw new BridgeError('PROTOCOL', `hello of ${bytes.length} bytes`);
+  const map = unpackMap(bytes, 'hello');
+  const { version, implementation, role, instance, epoch, features } = map;
+  const valid =
+    isCount(version) &&
+    isText(implementation, 128) &&
+    (role === 'host' || role === 'shim') &&
+    isText(instance, 32) &&
+    /^[0-9a-f]{32}$/.test(instance) &&
+    isCount(epoch) &&
+    Array.isArray(features) &&
+    features.length <= 64 &&
+    features.every((feature) => isText(feature, 64));
+  if (!valid) throw new BridgeError('PROTOCOL', 'the hello of the peer lacks a field or has one of a wrong type');
+  if (version !== LINK_VERSION)
+    throw new BridgeError(
+      'PROTOCOL',
+      `the peer (${implementation}) speaks link version ${version}, we speak ${LINK_VERSION}: upgrade the older side`,
+    );
+  return { version, implementation, role, instance, epoch, features: features as string[] };
+}
+
+export function encodeControl(message: ControlMessage): Buffer {
+  return Buffer.from(packr.pack(message));
+}
+
+/** @throws BridgeError PROTOCOL */
+export function decodeControl(bytes: Buffer): ControlMessage {
+  const map = unpackMap(bytes, 'control message');
+  switch (map.type) {
+    case 'started':
+      return { type: 'started' };
+    case 'start': {
+      const key = map.streamKey;
+      if (!Buffer.isBuffer(key) || key.length !== STREAM_KEY_BYTES)
+        throw new BridgeError('PROTOCOL', 'control message "start" without a stream key');
+      return { type: 'start', streamKey: Buffer.from(key) };
+    }
+    default:
+      throw new BridgeError('PROTOCOL', 'control message of an unknown type');
+  }
+}
+
+function unpackMap(bytes: Buffer, what: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = unpackr.unpack(bytes);
+  } catch (error) {
+    throw new BridgeError('PROTOCOL', `${what} is not msgpack: ${messageOf(error)}`, { cause: error });
+  }
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    throw new BridgeError('PROTOCOL', `${what} is not a map`);
+  return value as Record<string, unknown>;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isText(value: unknown, max: number): value is string {
+  return typeof value === 'string' && value.length <= max;
+}

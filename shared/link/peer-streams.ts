@@ -1,0 +1,114 @@
+/**
+ * The dedicated streams that run to or from one instance of the peer. A raw stream cannot say what a link
+ * can, so two questions are answered here:
+ *
+ * - *Reset or end?* Whoever aborts a stream says so over the link, by stream id, before it closes it.
+ * - *Ended, or did its process die?* A dead process closes its streams just as a finished one does, but its
+ *   link closes with them. An end of stream is therefore believed only while the link is up, looked at after
+ *   two turns of the event loop. If the link is down the end is held until the same instance is back (it was
+ *   alive: a true end), or until it is replaced or HOLD_MS have passed (a reset).
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+
+/** How long an end, or an abort that could not be said, waits for the link, milliseconds. */
+export const HOLD_MS = 5_000;
+/** Resets that arrived before their stream did; kept so that the stream is aborted when it comes. */
+const MAX_EARLY = 1_024;
+
+export interface ResetSender {
+  sendStreamReset(streamId: number, errno: number): void;
+}
+
+export class PeerStreams {
+  private readonly aborts = new Map<number, (errno: number) => void>();
+  private readonly early = new Map<number, number>();
+  private readonly waiters = new Set<(up: boolean) => void>();
+  private link: ResetSender | undefined;
+  private over = false;
+
+  /** Streams that are registered now. */
+  get size(): number {
+    return this.aborts.size;
+  }
+
+  /** The link to this instance is up (again). */
+  linkUp(link: ResetSender): void {
+    this.link = link;
+    this.wake(true);
+  }
+
+  /** The link is down; the instance may come back. */
+  linkDown(): void {
+    this.link = undefined;
+  }
+
+  /** This instance will not come back: another one has taken its place, or we are stopping. */
+  end(): void {
+    this.over = true;
+    this.link = undefined;
+    this.wake(false);
+  }
+
+  /**
+   * Registers a stream.
+   * @param onReset called at most once, when the peer says that it aborts the stream
+   * @returns whether the peer has already said so (then nothing is registered): its errno
+   */
+  add(streamId: number, onReset: (errno: number) => void): number | undefined {
+    const early = this.early.get(streamId);
+    if (early !== undefined) {
+      this.early.delete(streamId);
+      return early;
+    }
+    this.aborts.set(streamId, onReset);
+    return undefined;
+  }
+
+  remove(streamId: number): void {
+    this.aborts.delete(streamId);
+  }
+
+  /** The peer said over the link that it aborts a stream. */
+  remoteReset(streamId: number, errno: number): void {
+    const abort = this.aborts.get(streamId);
+    if (abort !== undefined) {
+      this.aborts.delete(streamId);
+      abort(errno);
+      return;
+    }
+    this.early.set(streamId, errno);
+    if (this.early.size > MAX_EARLY) this.early.delete(this.early.keys().next().value!);
+  }
+
+  /** Says that we abort a stream; waits for the link at most HOLD_MS. @returns whether it was said */
+  async announceReset(streamId: number, errno: number): Promise<boolean> {
+    if (!(await this.whenUp())) return false;
+    this.link?.sendStreamReset(streamId, errno);
+    return true;
+  }
+
+  /** Whether an end of stream that was just read is a true one. */
+  async confirmEnd(): Promise<boolean> {
+    await turn();
+    await turn();
+    return this.whenUp();
+  }
+
+  private whenUp(): Promise<boolean> | boolean {
+    if (this.link !== undefined) return true;
+    if (this.over) return false;
+    return new Promise((resolve) => {
+      const done = (up: boolean): void => {
+        clearTimeout(timer);
+        this.waiters.delete(done);
+        resolve(up);
+      };
+      const timer = setTimeout(() => done(false), HOLD_MS);
+      this.waiters.add(done);
+    });
+  }
+
+  private wake(up: boolean): void {
+    for (const waiter of [...this.waiters]) waiter(up);
+  }
+}

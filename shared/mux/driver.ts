@@ -1,0 +1,91 @@
+/**
+ * Moves the bytes of a mux session over a Node stream. Output is taken only while the stream takes it, so
+ * what waits stays in the channels' queues, where turns are fair. When the peer asks much and reads
+ * nothing, its own requests are no longer read.
+ */
+import type { Duplex } from 'node:stream';
+import { BridgeError, ERRNO, messageOf } from '../errors.ts';
+import type { MuxSession } from './session.ts';
+
+/** Payload handed to the stream at a time, bytes. */
+const BATCH_BYTES = 256 * 1024;
+/** Waiting frames past which nothing more is read from the peer, bytes. */
+const MAX_BACKLOG = 1024 * 1024;
+
+export class MuxDriver {
+  private readonly stream: Duplex;
+  private session: MuxSession | undefined;
+  private readonly ended: (error: BridgeError) => void;
+  private scheduled = false;
+  private over = false;
+
+  /**
+   * Call `start` once the session exists; the session's `writable` event must call `schedule`.
+   * @param ended called once, with why the session is over; the stream is destroyed by then
+   */
+  constructor(stream: Duplex, ended: (error: BridgeError) => void) {
+    this.stream = stream;
+    this.ended = ended;
+  }
+
+  /** Begins to read and write. */
+  start(session: MuxSession): void {
+    this.session = session;
+    const { stream } = this;
+    stream.on('data', (chunk: Buffer) => this.receive(chunk));
+    stream.on('drain', () => this.flush());
+    stream.on('end', () => this.stop(new BridgeError('LINK_LOST', 'the peer closed the link')));
+    stream.on('error', (error) =>
+      this.stop(new BridgeError('LINK_LOST', `the link broke: ${messageOf(error)}`, { cause: error })),
+    );
+    stream.on('close', () => this.stop(new BridgeError('LINK_LOST', 'the link was closed')));
+    stream.resume();
+    this.flush();
+  }
+
+  /** Asks for a flush in this turn of the event loop, after whatever runs now. */
+  schedule(): void {
+    if (this.scheduled || this.over) return;
+    this.scheduled = true;
+    queueMicrotask(() => {
+      this.scheduled = false;
+      this.flush();
+    });
+  }
+
+  /** Ends the session and the stream; every channel is reset. May be called twice. */
+  stop(error: BridgeError): void {
+    if (this.over) return;
+    this.over = true;
+    this.stream.destroy();
+    this.session?.fail(ERRNO.ECONNABORTED);
+    this.ended(error);
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.over || this.session === undefined) return;
+    try {
+      this.session.receive(chunk);
+    } catch (error) {
+      this.stop(
+        error instanceof BridgeError
+          ? error
+          : new BridgeError('PROTOCOL', `internal error on the link: ${messageOf(error)}`, { cause: error }),
+      );
+      return;
+    }
+    if (this.session.backlog > MAX_BACKLOG && this.stream.writableNeedDrain) this.stream.pause();
+  }
+
+  private flush(): void {
+    const { session, stream } = this;
+    if (session === undefined) return;
+    while (!this.over && session.hasOutput && !stream.writableNeedDrain) {
+      const buffers = session.take(BATCH_BYTES);
+      stream.cork();
+      for (const buffer of buffers) stream.write(buffer);
+      stream.uncork();
+    }
+    if (!this.over && stream.isPaused() && session.backlog <= MAX_BACKLOG) stream.resume();
+  }
+}

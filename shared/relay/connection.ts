@@ -1,0 +1,133 @@
+import { BridgeError } from '../errors.ts';
+import { type Action, type Event, nextStep, type State } from './connection-table.ts';
+import type { End, EndHandler } from './end.ts';
+
+/** Bytes that have been relayed; shared by all connections of a forward. */
+export interface RelayCounters {
+  /** From the initiating side to the target, bytes. */
+  bytesUp: number;
+  /** From the target to the initiating side, bytes. */
+  bytesDown: number;
+}
+
+export interface ConnectionHooks {
+  readonly counters: RelayCounters;
+  /** The dial is no longer wanted. */
+  cancelDial(): void;
+  /** Everything is released. @param error why, when it was not a clean end */
+  closed(error: BridgeError | undefined): void;
+}
+
+/**
+ * One connection: two ends, the table's state, and the copying between them. Each direction is on its own;
+ * an end that cannot take more pauses the other, so nothing piles up here.
+ */
+export class Connection {
+  private state: State = 'dialling';
+  private readonly initiating: End;
+  private target: End | undefined;
+  private initiatingClosed = false;
+  private targetClosed = true;
+  private reason: BridgeError | undefined;
+  private readonly hooks: ConnectionHooks;
+
+  /** Takes over the initiating end, which stays paused until the target has been dialled. */
+  constructor(initiating: End, hooks: ConnectionHooks) {
+    this.initiating = initiating;
+    this.hooks = hooks;
+    initiating.attach(this.handlerOf('initiating'));
+  }
+
+  /** The target was reached. When the connection is already over, the target is reset. */
+  dialled(target: End): void {
+    if (this.state !== 'dialling' && this.state !== 'dialling-ended') {
+      target.attach(NOBODY);
+      target.reset(this.reason ?? new BridgeError('CANCELLED', 'the connection is over'));
+      return;
+    }
+    this.target = target;
+    this.targetClosed = false;
+    target.attach(this.handlerOf('target'));
+    this.feed('dialled');
+  }
+
+  /** The target could not be reached. */
+  dialFailed(error: BridgeError): void {
+    this.feed('dial-failed', error);
+  }
+
+  /** The connection is refused or ended because a limit is reached. */
+  limit(error: BridgeError): void {
+    this.feed('limit', error);
+  }
+
+  /** Ends the connection at once, both sides by a reset. */
+  stop(error: BridgeError): void {
+    this.feed('stop', error);
+  }
+
+  private feed(event: Event, error?: BridgeError): void {
+    const { next, actions } = nextStep(this.state, event);
+    if (next !== this.state && next === 'aborting') this.reason = error;
+    this.state = next;
+    for (const action of actions) this.act(action);
+    if (this.initiatingClosed && this.targetClosed) this.release();
+  }
+
+  private release(): void {
+    if (this.state === 'closed') return;
+    this.state = nextStep(this.state, 'released').next;
+    if (this.state === 'closed') this.hooks.closed(this.reason);
+  }
+
+  private act(action: Action): void {
+    const { initiating, target } = this;
+    const reason = this.reason ?? new BridgeError('RESET', 'the connection was reset');
+    switch (action) {
+      case 'accept-initiating':
+        return initiating.accept();
+      case 'refuse-initiating':
+        return initiating.refuse(reason);
+      case 'cancel-dial':
+        return this.hooks.cancelDial();
+      case 'start':
+        initiating.resume();
+        return target?.resume();
+      case 'end-initiating':
+        return initiating.end();
+      case 'end-target':
+        return target?.end();
+      case 'reset-initiating':
+        return initiating.reset(reason);
+      case 'reset-target':
+        return target?.reset(reason);
+    }
+  }
+
+  private handlerOf(side: 'initiating' | 'target'): EndHandler {
+    const up = side === 'initiating';
+    const { counters } = this.hooks;
+    return {
+      data: (chunk) => {
+        if (up) counters.bytesUp += chunk.length;
+        else counters.bytesDown += chunk.length;
+        const other = up ? this.target : this.initiating;
+        const self = up ? this.initiating : this.target;
+        if (other?.write(chunk) === false) self?.pause();
+      },
+      ended: () => this.feed(up ? 'initiating-end' : 'target-end'),
+      reset: (error) => this.feed(up ? 'initiating-reset' : 'target-reset', error),
+      drained: () => (up ? this.target : this.initiating)?.resume(),
+      closed: () => {
+        if (up) this.initiatingClosed = true;
+        else this.targetClosed = true;
+        this.feed(
+          up ? 'initiating-gone' : 'target-gone',
+          new BridgeError('RESET', `the ${up ? 'client' : 'target'} went away`),
+        );
+      },
+    };
+  }
+}
+
+const NOBODY: EndHandler = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };
