@@ -1,0 +1,117 @@
+/**
+ * Drives 9P sessions over Node streams. Reading stops while the session is busy or the client does not take its replies,
+ * so one connection holds at most one chunk of input and the replies of its outstanding requests. Whatever a client
+ * sends can end its own connection only.
+ */
+import type { Duplex } from 'node:stream';
+import { BridgeError, messageOf } from '../errors.ts';
+import { Limit } from '../limit.ts';
+import type { Logger } from '../logger.ts';
+import { Channel } from './channel.ts';
+import type { FileSystem } from './filesystem.ts';
+import { Session } from './session.ts';
+import { MAX_MSIZE } from './version.ts';
+
+/** A kernel mount is one connection and `portferry claim` another; more at once than this is a fault. */
+const MAX_CONNECTIONS = 256;
+/** A mount holds three fids for each forward (opened ctl, ctl, directory): room for 4096 forwards and the rest. */
+const MAX_FIDS = 16_384;
+const MAX_OUTSTANDING = 128;
+
+export interface P9ServerOptions {
+  readonly log: Logger;
+  readonly maxConnections?: number;
+  /** per connection */
+  readonly maxFids?: number;
+  /** per connection; beyond it the connection is not read until some are answered */
+  readonly maxOutstanding?: number;
+  readonly maxMsize?: number;
+}
+
+export class P9Server {
+  /** Connections in use and refused. */
+  readonly connections: Limit;
+  private readonly options: Required<P9ServerOptions>;
+  private readonly served = new Map<Duplex, Promise<void>>();
+  private closed = false;
+
+  constructor(options: P9ServerOptions) {
+    this.options = {
+      log: options.log,
+      maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
+      maxFids: options.maxFids ?? MAX_FIDS,
+      maxOutstanding: options.maxOutstanding ?? MAX_OUTSTANDING,
+      maxMsize: options.maxMsize ?? MAX_MSIZE,
+    };
+    this.connections = new Limit('9P connections', this.options.maxConnections, options.log);
+  }
+
+  /**
+   * Serves one connection, which becomes the server's own. Resolves, never rejects, when it is over and all its requests
+   * and fids are gone.
+   * @param filesystem what this connection sees
+   */
+  serve(stream: Duplex, filesystem: FileSystem): Promise<void> {
+    stream.on('error', (error) => this.options.log.debug(`9P connection: ${messageOf(error)}`));
+    if (this.closed || !this.connections.take()) {
+      stream.destroy();
+      return Promise.resolve();
+    }
+    const served = this.run(stream, filesystem).finally(() => {
+      this.connections.give();
+      this.served.delete(stream);
+    });
+    this.served.set(stream, served);
+    return served;
+  }
+
+  /** Ends all connections and takes no more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    const all = [...this.served.values()];
+    for (const stream of this.served.keys()) stream.destroy();
+    await Promise.all(all);
+  }
+
+  private async run(stream: Duplex, filesystem: FileSystem): Promise<void> {
+    const { log } = this.options;
+    let wake = () => {};
+    const session = new Session({
+      ...this.options,
+      filesystem,
+      send: (frame) => {
+        if (stream.writable) stream.write(frame);
+      },
+      onSettled: () => wake(),
+    });
+    stream.on('drain', () => wake());
+    stream.on('close', () => {
+      session.close();
+      wake();
+    });
+    const held = () => !stream.destroyed && (session.busy || stream.writableNeedDrain);
+    try {
+      const channel = new Channel(session.msize);
+      for await (const chunk of stream) {
+        channel.push(chunk as Uint8Array);
+        for (;;) {
+          while (held()) {
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+          }
+          if (stream.destroyed) break;
+          channel.msize = session.msize;
+          const frame = channel.next();
+          if (frame === undefined) break;
+          session.receive(frame);
+        }
+      }
+    } catch (error) {
+      if (error instanceof BridgeError) log.warn(`9P connection closed: ${error.message}`);
+      else log.debug(`9P connection lost: ${messageOf(error)}`);
+    }
+    stream.destroy();
+    await session.close();
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The tree as one connection sees it: directories and files over the entries that all share. Nodes are made when they are
+ * walked to and hold nothing but what they show; what is remembered is in the tree, in entries, and in open files.
+ *
+ * Permissions let root, or whom the mount makes the owner, publish and everybody look. Linux checks them; we do not know
+ * who asks.
+ */
+import { p9Error } from '../p9/error-text.ts';
+import type { Access, Changes, Directory, File, Node, OpenFile } from '../p9/filesystem.ts';
+import { QID_DIRECTORY, QID_FILE, type Qid } from '../p9/types.ts';
+import { CtlFile } from './ctl-file.ts';
+import type { PortDoor } from './door.ts';
+import type { Entry } from './entry.ts';
+import { README_NAME, README_TEXT } from './readme.ts';
+import { TextSnapshot } from './text-snapshot.ts';
+
+/** An entry with the numbers of its nodes. */
+export interface ListedEntry {
+  readonly entry: Entry;
+  readonly paths: {
+    readonly entry: bigint;
+    readonly ctl: bigint;
+    readonly status: bigint;
+    readonly stats: bigint;
+  };
+}
+
+/** What the root needs of the tree. */
+export interface EntrySource {
+  readonly paths: { readonly root: bigint; readonly readme: bigint };
+  readonly started: number;
+  find(name: string): ListedEntry | undefined;
+  all(): Iterable<ListedEntry>;
+  make(name: string): ListedEntry;
+}
+
+const qid = (type: number, path: bigint): Qid => ({ type, version: 0, path });
+
+export function rootNode(source: EntrySource, door: PortDoor): Directory {
+  const readme = textNode(
+    README_NAME,
+    source.paths.readme,
+    () => source.started,
+    () => README_TEXT,
+  );
+  const root: Directory = {
+    kind: 'directory',
+    qid: qid(QID_DIRECTORY, source.paths.root),
+    attributes: () => ({ name: '/', permissions: 0o755, size: 0, modified: source.started }),
+    change: refuseChanges,
+    remove: async () => {
+      throw p9Error('cannot remove root');
+    },
+    walk(name) {
+      if (name === '..') return root;
+      if (name === README_NAME) return readme;
+      const listed = source.find(name);
+      if (listed === undefined) throw p9Error('file not found');
+      return entryNode(listed, root, door);
+    },
+    list: () => [readme, ...[...source.all()].map((listed) => entryNode(listed, root, door))],
+    makeDirectory: (name) => entryNode(source.make(name), root, door),
+  };
+  return root;
+}
+
+function entryNode({ entry, paths }: ListedEntry, root: Directory, door: PortDoor): Directory {
+  const children: readonly Node[] = [
+    ctlNode(entry, paths.ctl, door),
+    textNode(
+      'status',
+      paths.status,
+      () => entry.since,
+      () => entry.status(),
+    ),
+    textNode(
+      'stats',
+      paths.stats,
+      () => entry.since,
+      () => entry.stats(),
+    ),
+  ];
+  return {
+    kind: 'directory',
+    qid: qid(QID_DIRECTORY, paths.entry),
+    attributes: () => ({ name: entry.name, permissions: 0o755, size: 0, modified: entry.since }),
+    change: refuseChanges,
+    remove: () => entry.end(),
+    walk(name) {
+      if (name === '..') return root;
+      const child = children.find((node) => node.attributes().name === name);
+      if (child === undefined || entry.gone) throw p9Error('file not found');
+      return child;
+    },
+    list: () => (entry.gone ? [] : children),
+    makeDirectory() {
+      throw p9Error('permission denied');
+    },
+  };
+}
+
+function ctlNode(entry: Entry, path: bigint, door: PortDoor): File {
+  return {
+    kind: 'file',
+    qid: qid(QID_FILE, path),
+    attributes: () => ({
+      name: 'ctl',
+      permissions: 0o644,
+      size: Buffer.byteLength(entry.answerNow()),
+      modified: entry.since,
+    }),
+    // `>` in a shell truncates before it writes; there is nothing to cut off.
+    change({ size: _, ...changes }) {
+      refuseChanges(changes);
+    },
+    remove: refuseRemoval,
+    open() {
+      if (entry.gone) throw p9Error('file not found');
+      return new CtlFile(entry, door);
+    },
+  };
+}
+
+function textNode(name: string, path: bigint, modified: () => number, text: () => string): File {
+  return {
+    kind: 'file',
+    qid: qid(QID_FILE, path),
+    attributes: () => ({ name, permissions: 0o444, size: Buffer.byteLength(text()), modified: modified() }),
+    change: refuseChanges,
+    remove: refuseRemoval,
+    open(access: Access): OpenFile {
+      if (access.write) throw p9Error('permission denied');
+      const snapshot = new TextSnapshot();
+      return {
+        read: (offset, count) => snapshot.read(offset, count, text),
+        write: async () => {
+          throw p9Error('permission denied');
+        },
+        close: async () => {},
+      };
+    },
+  };
+}
+
+function refuseChanges(changes: Changes): void {
+  if (Object.keys(changes).length > 0) throw p9Error('Operation not permitted');
+}
+
+async function refuseRemoval(): Promise<void> {
+  throw p9Error('permission denied');
+}
