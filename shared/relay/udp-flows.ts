@@ -115,9 +115,21 @@ export class FlowTable<T> {
     return flow;
   }
 
+  /** The same by key, for a side that knows the flows by what its peer calls them. */
+  deleteByKey(key: string): Flow<T> | undefined {
+    const flow = this.byKey.get(key);
+    if (flow !== undefined) this.remove(flow);
+    return flow;
+  }
+
+  /** The flows as they are now, idlest first; the table may change while the caller goes through them. */
+  all(): Flow<T>[] {
+    return [...this.byKey.values()];
+  }
+
   /** Takes out all flows, for the caller to end. */
   clear(): Flow<T>[] {
-    const all = [...this.byKey.values()];
+    const all = this.all();
     this.byKey.clear();
     this.byId.clear();
     return all;

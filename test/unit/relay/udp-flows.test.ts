@@ -85,10 +85,20 @@ describe('flow table', () => {
     expect(table.touchByKey('b', value('b')).flow.id).toBe(2);
   });
 
+  it('a flow can be ended by its key', () => {
+    const { table } = tableAt();
+    const { flow } = table.touchByKey('a', value('a'));
+    expect(table.deleteByKey('b')).toBeUndefined();
+    expect(table.deleteByKey('a')).toBe(flow);
+    expect(table.deleteByKey('a')).toBeUndefined();
+    expect(table.touchById(flow.id)).toBeUndefined();
+  });
+
   it('clear hands over everything', () => {
     const { table } = tableAt();
     table.touchByKey('a', value('a'));
     table.touchByKey('b', value('b'));
+    expect(table.all().map((flow) => flow.key)).toEqual(['a', 'b']);
     expect(table.clear().map((flow) => flow.key)).toEqual(['a', 'b']);
     expect(table.stats.size).toBe(0);
     expect(table.clear()).toEqual([]);
