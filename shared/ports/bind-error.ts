@@ -1,0 +1,41 @@
+import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
+import { formatEndpoint } from '../ip.ts';
+
+export interface BindRequest {
+  readonly protocol: 'tcp' | 'udp';
+  /** As it was asked for, 0.0.0.0 and :: included. */
+  readonly ip: string;
+  readonly port: number;
+}
+
+/**
+ * One error for everything that can go wrong while a host port is taken. The texts are those that users of docker know
+ * from the daemon, and clients print them as they are.
+ * @param error what listen or bind gave; a BridgeError comes back unchanged
+ */
+export function bindError(error: unknown, request: BindRequest): BridgeError {
+  if (error instanceof BridgeError) return error;
+  const where = formatEndpoint(request.ip, request.port);
+  const name = nodeErrno(error);
+  switch (name) {
+    case 'EADDRINUSE':
+      return new BridgeError('PORT_IN_USE', `Bind for ${where} failed: port is already allocated`, {
+        cause: error,
+      });
+    case 'EADDRNOTAVAIL':
+      return new BridgeError(
+        'ADDRESS_NOT_AVAILABLE',
+        `listen ${request.protocol} ${where}: bind: cannot assign requested address`,
+        { cause: error },
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return new BridgeError('PERMISSION_DENIED', `Bind for ${where} failed: permission denied`, {
+        cause: error,
+      });
+    default:
+      return new BridgeError('IO', `Bind for ${where}: unexpected error ${name ?? messageOf(error)}`, {
+        cause: error,
+      });
+  }
+}
