@@ -123,13 +123,13 @@ export class FlowTable<T> {
   }
 
   /** The flows as they are now, idlest first; the table may change while the caller goes through them. */
-  all(): Flow<T>[] {
+  list(): Flow<T>[] {
     return [...this.byKey.values()];
   }
 
   /** Takes out all flows, for the caller to end. */
   clear(): Flow<T>[] {
-    const all = this.all();
+    const all = this.list();
     this.byKey.clear();
     this.byId.clear();
     return all;

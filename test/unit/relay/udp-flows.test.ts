@@ -98,7 +98,7 @@ describe('flow table', () => {
     const { table } = tableAt();
     table.touchByKey('a', value('a'));
     table.touchByKey('b', value('b'));
-    expect(table.all().map((flow) => flow.key)).toEqual(['a', 'b']);
+    expect(table.list().map((flow) => flow.key)).toEqual(['a', 'b']);
     expect(table.clear().map((flow) => flow.key)).toEqual(['a', 'b']);
     expect(table.stats.size).toBe(0);
     expect(table.clear()).toEqual([]);
