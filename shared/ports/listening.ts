@@ -7,7 +7,7 @@ import type { StreamReservation } from './reservation.ts';
 
 /** A reservation on node:net, with what it counts. */
 export interface PortableStreamReservation extends StreamReservation {
-  /** Accepts that failed, for want of descriptors as a rule. */
+  /** Accepts that failed. Clients that libuv turned away for want of descriptors are not among them: Node is not told. */
   readonly acceptErrors: number;
   /** Clients reset before start() because too many were waiting. */
   readonly turnedAway: number;
@@ -53,7 +53,8 @@ export function reservationOf(
   let closed = false;
   const hold = (socket: Socket) => held.hold(socket);
   server.on('connection', hold);
-  // With no descriptor left libuv turns the waiting clients away and goes on; Node only reports it here.
+  // Such errors (ENOBUFS, ECONNABORTED) concern one client; listening goes on. With no descriptor left, libuv closes the
+  // waiting clients by means of a spare one, so that no busy loop comes of it.
   server.on('error', (error) => {
     if (acceptErrors++ === 0) log?.error({ err: error, port: name }, `accepting on ${name} failed`);
   });
