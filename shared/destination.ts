@@ -2,9 +2,24 @@ import { BridgeError } from './errors.ts';
 import { ipFromBytes, ipToBytes } from './ip.ts';
 
 /** What the VM side dials. */
-export type Destination =
-  | { readonly protocol: 'tcp' | 'udp'; readonly ip: string; readonly port: number }
-  | { readonly protocol: 'unix'; readonly path: string };
+export type Destination = TcpDestination | UdpDestination | UnixDestination;
+
+export interface TcpDestination {
+  readonly protocol: 'tcp';
+  readonly ip: string;
+  readonly port: number;
+}
+
+export interface UdpDestination {
+  readonly protocol: 'udp';
+  readonly ip: string;
+  readonly port: number;
+}
+
+export interface UnixDestination {
+  readonly protocol: 'unix';
+  readonly path: string;
+}
 
 /** Protocol numbers of vpnkit's Open frame, used by our preface as well. */
 export const PROTOCOL_NUMBER = { tcp: 1, udp: 2, unix: 3 } as const;

@@ -25,7 +25,7 @@ export function dedicatedEnd({ socket, streamId, streams, answers }: DedicatedSt
     ...(answers && {
       accept: () => void socket.write(encodeResult(0)),
       refuse: (_socket: Socket, reason: BridgeError) => {
-        socket.end(encodeResult(reason.errno === 0 ? 5 : reason.errno));
+        socket.end(encodeResult(reason.errno));
         linger(socket);
       },
     }),

@@ -66,7 +66,7 @@ export interface LinkOptions {
   /** The peer opened a channel. */
   readonly onChannel: (channel: Channel, link: Link) => void;
   /** The peer aborts one of its or our dedicated streams. */
-  readonly onStreamReset: (streamId: number, errno: number) => void;
+  readonly onStreamReset: (streamId: number, errno: number, link: Link) => void;
 }
 
 export class Link {
@@ -109,7 +109,7 @@ export class Link {
       {
         open: (channel) => options.onChannel(channel, this),
         control: (payload) => this.take(decodeControl(payload)),
-        streamReset: options.onStreamReset,
+        streamReset: (streamId, errno) => options.onStreamReset(streamId, errno, this),
         writable: () => this.driver.schedule(),
       },
     );

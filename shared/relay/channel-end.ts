@@ -9,6 +9,7 @@ export interface ChannelLike {
   refuse(errno: number): void;
   reset(errno: number): void;
   consumed(bytes: number): void;
+  readonly writableLength: number;
 }
 
 /**
@@ -77,6 +78,10 @@ export class ChannelEnd implements End {
     }
     this.sayEnded();
     this.sayClosed();
+  }
+
+  get backlog(): number {
+    return this.channel?.writableLength ?? 0;
   }
 
   // ---- the channel's events ----

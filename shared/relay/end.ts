@@ -32,4 +32,6 @@ export interface End {
   reset(reason: BridgeError): void;
   pause(): void;
   resume(): void;
+  /** Bytes written and not yet handed on. */
+  readonly backlog: number;
 }

@@ -90,6 +90,10 @@ export class StreamEnd implements End {
     this.socket.resume();
   }
 
+  get backlog(): number {
+    return this.socket.writableLength;
+  }
+
   /** The peer has aborted it, as somebody else learnt. */
   aborted(error: BridgeError): void {
     this.fail(error);

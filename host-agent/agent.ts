@@ -1,0 +1,118 @@
+import { BridgeError } from '../shared/errors.ts';
+import { LinkIdentity } from '../shared/link/link.ts';
+import { keepLinked } from '../shared/link/reconnect.ts';
+import { Limit } from '../shared/limit.ts';
+import type { Logger } from '../shared/logger.ts';
+import { PortServer } from '../shared/portfs/port-server.ts';
+import { Scope } from '../shared/scope.ts';
+import { parseAddress } from '../shared/transport/address.ts';
+import { createDialer } from '../shared/transport/dial.ts';
+import { listen } from '../shared/transport/listen.ts';
+import type { HostConfig, VmAddress } from './config.ts';
+import { serveApi } from './control/api.ts';
+import { ForwardTable } from './control/forward-table.ts';
+import { portDoor } from './control/port-door.ts';
+import { VmLink } from './control/vm-link.ts';
+import { openForward } from './data/open-forward.ts';
+
+/** Connections at once, of all forwards, and of one. */
+const MAX_CONNECTIONS = 16_384;
+const MAX_CONNECTIONS_PER_FORWARD = 4_096;
+const MAX_FLOWS_PER_FORWARD = 1_024;
+
+export interface Agent {
+  /** Where shims and 9P clients are awaited, resolved. */
+  readonly urls: readonly string[];
+  /** Releases every forward, then ends every link. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Composition root of the host agent. @throws BridgeError when it cannot listen; nothing is left open then */
+export async function startAgent(config: HostConfig, log: Logger): Promise<Agent> {
+  const scope = new Scope();
+  try {
+    return { urls: await compose(config, log, scope), close: () => scope.close() };
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<string[]> {
+  const { signal } = scope;
+  const identity = new LinkIdentity('host');
+  const links = new Map<string, VmLink>();
+  for (const { vm } of [...config.connect, ...config.listen]) {
+    const { legacyPeer, lane } = config;
+    links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal }));
+  }
+  const limits = {
+    connections: new Limit('connections of the host agent', MAX_CONNECTIONS, log),
+    connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
+    flowsPerForward: MAX_FLOWS_PER_FORWARD,
+  };
+  const table = new ForwardTable((vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log }), log);
+
+  const urls: string[] = [];
+  for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);
+  for (const each of config.listen) urls.push(await listenForVm(links.get(each.vm)!, each, log, scope));
+  // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
+  scope.defer(() => table.close());
+  for (const each of config.control) urls.push(await serveTree(table, each, log, scope));
+  if (config.api !== undefined) {
+    const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
+    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
+  }
+  log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
+  return urls;
+}
+
+function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
+  const dialer = createDialer(address, 'host');
+  const running = keepLinked({
+    dialer,
+    establish: (stream) => link.establish(stream, true),
+    serve: (up) => link.serve(up, dialer),
+    log: log.child({ vm: link.name }),
+    signal: scope.signal,
+  });
+  scope.defer(() => {
+    link.close();
+    return running;
+  });
+}
+
+async function listenForVm(link: VmLink, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+  const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
+    link
+      .establish(stream, false)
+      .then((up) => link.serve(up, { traits: listener.traits, dial: cannotDial }))
+      .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
+  };
+  const listener = await listen(each.address, 'vm', accept, log);
+  scope.defer(() => link.close());
+  scope.defer(() => listener.close());
+  return listener.url;
+}
+
+function cannotDial(): Promise<never> {
+  return Promise.reject(new BridgeError('UNSUPPORTED', 'this VM dials us; we cannot dial it'));
+}
+
+async function serveTree(table: ForwardTable, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+  const { vm, address } = each;
+  const server = new PortServer({ log: log.child({ vm }) });
+  let connections = 0;
+  const listener = await listen(
+    address,
+    'vm',
+    (stream) => {
+      connections++;
+      void server.serve(stream, portDoor({ table, vm, owner: `9p:${vm}:${connections}`, log }));
+    },
+    log,
+  );
+  scope.defer(() => server.close());
+  scope.defer(() => listener.close());
+  return listener.url;
+}

@@ -1,0 +1,70 @@
+import { request } from 'node:http';
+import { BridgeError, type ErrorCode, messageOf, nodeErrno } from '../../shared/errors.ts';
+import type { ForwardView, VmView } from '../control/api.ts';
+
+/** What `GET /v1/forwards` answers. */
+export interface ForwardList {
+  readonly forwards: ForwardView[];
+  readonly vms: VmView[];
+}
+
+/** The command line's side of the API. */
+export class ApiClient {
+  private readonly socketPath: string;
+
+  /** @param socketPath the host agent's --api */
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  /** @throws BridgeError with the code that the host agent answered, or NO_LINK when it does not answer */
+  expose(spec: string, vm: string | undefined): Promise<ForwardView> {
+    return this.call<ForwardView>('POST', { spec, vm });
+  }
+
+  /** @param now also ends the connections that run */
+  unexpose(spec: string, vm: string | undefined, now: boolean): Promise<{ forwards: ForwardView[] }> {
+    return this.call<{ forwards: ForwardView[] }>('DELETE', { spec, vm, now });
+  }
+
+  list(): Promise<ForwardList> {
+    return this.call<ForwardList>('GET');
+  }
+
+  private call<T>(method: string, body?: object): Promise<T> {
+    const { socketPath } = this;
+    return new Promise((resolve, reject) => {
+      const call = request(
+        { socketPath, method, path: '/v1/forwards', headers: { 'content-type': 'application/json' } },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on('data', (chunk: Buffer) => chunks.push(chunk));
+          response.on('error', (error) => reject(unreachable(socketPath, error)));
+          response.on('end', () => {
+            try {
+              const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+              if (response.statusCode! < 300) return resolve(value as T);
+              const { code, message } = value as { code: ErrorCode; message: string };
+              reject(new BridgeError(code, message));
+            } catch (error) {
+              reject(unreachable(socketPath, error));
+            }
+          });
+        },
+      );
+      call.on('error', (error) => reject(unreachable(socketPath, error)));
+      call.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
+
+function unreachable(socketPath: string, error: unknown): BridgeError {
+  const errno = nodeErrno(error);
+  const why: Record<string, string> = {
+    ENOENT: 'there is no such socket; is portferry host-agent running with this --api?',
+    ECONNREFUSED: 'nobody listens there; is portferry host-agent running?',
+    EACCES: 'permission denied; the socket belongs to the user who runs the host agent',
+  };
+  const reason = (errno !== undefined && why[errno]) || messageOf(error);
+  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, { cause: error });
+}

@@ -1,0 +1,32 @@
+import type { ForwardList } from './api-client.ts';
+
+const HEADINGS = ['SPEC', 'VM', 'OWNER', 'SINCE', 'ACTIVE', 'UP', 'DOWN'];
+
+/** The table that `portferry list` prints, and a line for each VM whose link is down. */
+export function formatList({ forwards, vms }: ForwardList): string {
+  const rows = forwards.map(({ spec, vm, owner, since, stats }) => [
+    spec,
+    vm,
+    owner,
+    since,
+    String(stats.active ?? stats.flows ?? 0),
+    formatBytes(stats.bytes_up ?? 0),
+    formatBytes(stats.bytes_down ?? 0),
+  ]);
+  const table = [HEADINGS, ...rows];
+  const widths = HEADINGS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  const lines = table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
+  const down = vms.filter(({ up }) => !up).map(({ name }) => `no link to VM ${name}`);
+  return `${[...lines, ...down].join('\n')}\n`;
+}
+
+function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}

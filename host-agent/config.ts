@@ -1,0 +1,73 @@
+import { BridgeError } from '../shared/errors.ts';
+import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { LANES, type LanePreference } from '../shared/transport/choose.ts';
+
+/** The VM of every URL that names none. */
+export const DEFAULT_VM = 'default';
+
+/** A URL of one VM, on the command line `NAME=<url>` or `<url>`. */
+export interface VmAddress {
+  readonly vm: string;
+  readonly address: TransportAddress;
+}
+
+export interface HostConfig {
+  /** Shims that we dial. */
+  readonly connect: readonly VmAddress[];
+  /** Where shims dial us. */
+  readonly listen: readonly VmAddress[];
+  /** Where the 9P tree of a VM is served. */
+  readonly control: readonly VmAddress[];
+  /** Path of the API's unix socket. */
+  readonly api: string | undefined;
+  readonly legacyPeer: boolean;
+  readonly lane: LanePreference;
+}
+
+export interface HostOptions {
+  readonly connect?: readonly string[];
+  readonly listen?: readonly string[];
+  readonly control?: readonly string[];
+  readonly api?: string;
+  readonly legacyPeer?: boolean;
+  readonly lane?: string;
+}
+
+/** Checks the options of `portferry host-agent` once, at the edge. @throws BridgeError BAD_REQUEST */
+export function hostConfig(options: HostOptions): HostConfig {
+  const connect = (options.connect ?? []).map(parseVmAddress);
+  const listen = (options.listen ?? []).map(parseVmAddress);
+  const control = (options.control ?? []).map(parseVmAddress);
+  const vms = [...connect, ...listen].map(({ vm }) => vm);
+  if (vms.length === 0)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      'give --connect <url> (we dial the VM shim there) or --listen <url> (VM shims dial us)',
+    );
+  const twice = vms.find((vm, index) => vms.indexOf(vm) !== index);
+  if (twice !== undefined)
+    throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two URLs; name the VMs: --connect NAME=<url>`);
+  const stranger = control.find(({ vm }) => !vms.includes(vm));
+  if (stranger !== undefined)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `--control ${stranger.address.url} is for VM "${stranger.vm}", which has no --connect or --listen; write --control NAME=<url>`,
+    );
+  const lane = options.lane ?? 'auto';
+  if (!isLane(lane))
+    throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
+  const { api, legacyPeer = false } = options;
+  return Object.freeze({ connect, listen, control, api, legacyPeer, lane });
+}
+
+/** `NAME=<url>`; a name has letters, digits, `.`, `_` and `-`. */
+function parseVmAddress(text: string): VmAddress {
+  const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
+  return match === null
+    ? { vm: DEFAULT_VM, address: parseAddress(text) }
+    : { vm: match[1]!, address: parseAddress(match[2]!) };
+}
+
+function isLane(text: string): text is LanePreference {
+  return (LANES as readonly string[]).includes(text);
+}

@@ -1,0 +1,139 @@
+/**
+ * The HTTP API on a unix socket, a thin adapter on the forward table: GET, POST and DELETE of /v1/forwards.
+ * Bodies and answers are JSON; an error is `{code, message}`.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import type { TransportAddress } from '../../shared/transport/address.ts';
+import { listen } from '../../shared/transport/listen.ts';
+import type { Claim, ForwardTable } from './forward-table.ts';
+
+const MAX_BODY_BYTES = 64 * 1024;
+const OWNER = 'api';
+
+/** A forward as the API shows it. */
+export interface ForwardView {
+  readonly spec: string;
+  readonly vm: string;
+  readonly owner: string;
+  readonly since: string;
+  readonly stats: Record<string, number>;
+}
+
+export interface VmView {
+  readonly name: string;
+  readonly up: boolean;
+  readonly lane: string | undefined;
+}
+
+export interface ApiOptions {
+  readonly table: ForwardTable;
+  readonly vms: () => VmView[];
+  readonly log: Logger;
+}
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  BAD_SPEC: 400,
+  BAD_REQUEST: 400,
+  PERMISSION_DENIED: 403,
+  POLICY_DENIED: 403,
+  NOT_FOUND: 404,
+  PORT_IN_USE: 409,
+  ADDRESS_NOT_AVAILABLE: 409,
+  LIMIT_REACHED: 429,
+};
+
+/** Serves the API. @returns what closes it. @throws BridgeError as listening does */
+export async function serveApi(address: TransportAddress, options: ApiOptions): Promise<() => Promise<void>> {
+  const server = createServer((request, response) => {
+    answer(request, options).then(
+      ({ status, body }) => send(response, status, body),
+      (error) => {
+        const code: ErrorCode = error instanceof BridgeError ? error.code : 'IO';
+        if (code === 'IO') options.log.error({ err: error }, 'API request failed');
+        send(response, STATUS[code] ?? 500, { code, message: messageOf(error) });
+      },
+    );
+  });
+  server.requestTimeout = 10_000;
+  const listener = await listen(address, 'host', (stream) => serveStream(server, stream), options.log);
+  return async () => {
+    await listener.close();
+    server.closeAllConnections();
+  };
+}
+
+/** Node's HTTP server takes sockets that somebody else accepted by its `connection` event (node:http). */
+function serveStream(server: ReturnType<typeof createServer>, stream: Socket): void {
+  server.emit('connection', stream);
+  stream.resume();
+}
+
+async function answer(
+  request: IncomingMessage,
+  { table, vms }: ApiOptions,
+): Promise<{ status: number; body: unknown }> {
+  const path = request.url?.split('?')[0];
+  if (path !== '/v1/forwards')
+    throw new BridgeError('NOT_FOUND', `no such resource ${path}; there is /v1/forwards`);
+  if (request.method === 'GET') {
+    return { status: 200, body: { forwards: table.list().map(view), vms: vms() } };
+  }
+  if (request.method !== 'POST' && request.method !== 'DELETE')
+    throw new BridgeError('BAD_REQUEST', `method ${request.method}; /v1/forwards knows GET, POST and DELETE`);
+  const body = await readBody(request);
+  const spec = parseSpec(text(body, 'spec') ?? '');
+  const vm = text(body, 'vm');
+  const names = vms().map(({ name }) => name);
+  if (vm !== undefined && !names.includes(vm))
+    throw new BridgeError('NOT_FOUND', `no VM "${vm}"; there is ${names.join(', ')}`);
+  if (request.method === 'POST') {
+    if (vm === undefined && names.length > 1)
+      throw new BridgeError('BAD_REQUEST', `which VM? there is ${names.join(', ')}; say --vm NAME`);
+    const claim = await table.claim({ owner: OWNER, lease: 'permanent', vm: vm ?? names[0]!, spec });
+    return { status: 201, body: view(claim) };
+  }
+  const claims = table.find(spec, vm);
+  if (claims.length === 0) throw new BridgeError('NOT_FOUND', `${formatSpec(spec)} is not exposed`);
+  await Promise.all(claims.map((claim) => table.release(claim, { now: body.now === true })));
+  return { status: 200, body: { forwards: claims.map(view) } };
+}
+
+function view(claim: Claim): ForwardView {
+  const { vm, owner } = claim;
+  return { spec: formatSpec(claim.spec), vm, owner, since: claim.since.toISOString(), stats: claim.stats() };
+}
+
+async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES)
+      throw new BridgeError('BAD_REQUEST', `a request may have ${MAX_BODY_BYTES} bytes at the most`);
+    chunks.push(chunk);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (error) {
+    throw new BridgeError('BAD_REQUEST', `the body is not JSON: ${messageOf(error)}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new BridgeError('BAD_REQUEST', 'the body is not a JSON object');
+  return value as Record<string, unknown>;
+}
+
+function text(body: Record<string, unknown>, field: string): string | undefined {
+  const value = body[field];
+  if (value === undefined || typeof value === 'string') return value;
+  throw new BridgeError('BAD_REQUEST', `"${field}" must be a string`);
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}

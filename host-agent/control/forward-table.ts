@@ -1,0 +1,120 @@
+/**
+ * The one table of claims. Every front door (9P tree, API) makes and drops claims here and nowhere else; a
+ * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
+ */
+import { BridgeError } from '../../shared/errors.ts';
+import { isLoopback } from '../../shared/ip.ts';
+import { Limit } from '../../shared/limit.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
+import type { Forward } from '../data/forward.ts';
+
+/** Forwards at once, of all VMs. */
+export const MAX_FORWARDS = 4_096;
+
+/** What keeps a claim alive: a held `ctl`, the link of a shim instance, or nothing (it is permanent). */
+export type Lease = 'ctl' | 'link' | 'permanent';
+
+export interface ClaimRequest {
+  /** Who asks, e.g. `api` or `9p:3`. */
+  readonly owner: string;
+  readonly lease: Lease;
+  readonly vm: string;
+  readonly spec: PortSpec;
+}
+
+export interface Claim {
+  readonly owner: string;
+  readonly lease: Lease;
+  readonly vm: string;
+  /** With the host port resolved. */
+  readonly spec: PortSpec;
+  readonly since: Date;
+  stats(): Record<string, number>;
+}
+
+type OpenForward = (vm: string, spec: PortSpec) => Promise<{ resolved: PortSpec; forward: Forward }>;
+type Entry = Claim & { owner: string; lease: Lease; readonly forward: Forward };
+
+export class ForwardTable {
+  private readonly entries = new Set<Entry>();
+  private readonly open: OpenForward;
+  private readonly limit: Limit;
+  private readonly log: Logger;
+  private closed = false;
+
+  constructor(open: OpenForward, log: Logger) {
+    this.open = open;
+    this.log = log;
+    this.limit = new Limit('forwards', MAX_FORWARDS, log);
+  }
+
+  /**
+   * Makes a forward and records who wants it.
+   * @throws BridgeError as opening the host port does; LIMIT_REACHED; nothing is held then
+   */
+  async claim(request: ClaimRequest): Promise<Claim> {
+    if (this.closed) throw new BridgeError('CANCELLED', 'the host agent is stopping');
+    if (!this.limit.take())
+      throw new BridgeError('LIMIT_REACHED', `there are ${MAX_FORWARDS} forwards already, the most there may be`);
+    let opened: Awaited<ReturnType<OpenForward>>;
+    try {
+      opened = await this.open(request.vm, request.spec);
+    } catch (error) {
+      this.limit.give();
+      const { owner, vm } = request;
+      this.log.warn({ owner, vm, spec: formatSpec(request.spec) }, `not exposed: ${(error as Error).message}`);
+      throw error;
+    }
+    const { resolved, forward } = opened;
+    const entry: Entry = { ...request, spec: resolved, forward, since: new Date(), stats: () => forward.stats() };
+    this.entries.add(entry);
+    this.logExposed(entry);
+    if (this.closed) {
+      await this.release(entry);
+      throw new BridgeError('CANCELLED', 'the host agent is stopping');
+    }
+    return entry;
+  }
+
+  /**
+   * Drops a claim: its listener closes at once. A second call does nothing.
+   * @param options.now also ends the connections that run; else they finish
+   */
+  async release(claim: Claim, options: { now: boolean } = { now: false }): Promise<void> {
+    const entry = claim as Entry;
+    if (!this.entries.delete(entry)) return;
+    this.limit.give();
+    this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
+    await entry.forward.close(options);
+  }
+
+  /** Hands every claim of an owner to another one, e.g. of a shim's old link to its new one. */
+  replaceOwner(owner: string, next: { owner: string; lease: Lease }): void {
+    for (const entry of this.entries) if (entry.owner === owner) Object.assign(entry, next);
+  }
+
+  list(): Claim[] {
+    return [...this.entries];
+  }
+
+  /** The claims of a resolved spec, of one VM or of any. */
+  find(spec: PortSpec, vm?: string): Claim[] {
+    const wanted = formatSpec(spec);
+    return this.list().filter(
+      (claim) => formatSpec(claim.spec) === wanted && (vm === undefined || claim.vm === vm),
+    );
+  }
+
+  /** Releases everything and takes no more. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
+  }
+
+  private logExposed({ owner, vm, spec }: Entry): void {
+    const fields = { owner, vm, spec: formatSpec(spec) };
+    if (spec.protocol === 'unix' || isLoopback(spec.hostIp)) this.log.info(fields, 'exposed');
+    else this.log.warn(fields, `exposed, and reachable from the network on ${spec.hostIp}`);
+  }
+}

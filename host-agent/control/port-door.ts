@@ -1,0 +1,33 @@
+import type { Logger } from '../../shared/logger.ts';
+import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import type { PortDoor } from '../../shared/portfs/door.ts';
+import type { ForwardTable } from './forward-table.ts';
+
+export interface PortDoorOptions {
+  readonly table: ForwardTable;
+  readonly vm: string;
+  /** Names the 9P connection, e.g. `9p:3`. */
+  readonly owner: string;
+  readonly log: Logger;
+}
+
+/** The 9P tree's way into the forward table: a claim lives as long as its `ctl` is held. */
+export function portDoor({ table, vm, owner, log }: PortDoorOptions): PortDoor {
+  return {
+    async claim(text) {
+      const claim = await table.claim({ owner, lease: 'ctl', vm, spec: parseSpec(text) });
+      let released: Promise<void> | undefined;
+      return {
+        resolved: formatSpec(claim.spec),
+        status: () => `exposed for VM ${vm} since ${claim.since.toISOString()}`,
+        stats: () => claim.stats(),
+        release: (options) => {
+          released ??= table
+            .release(claim, { now: options?.now ?? false })
+            .catch((error: Error) => log.error({ err: error }, 'a forward did not close cleanly'));
+          return released;
+        },
+      };
+    },
+  };
+}

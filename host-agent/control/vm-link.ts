@@ -1,0 +1,145 @@
+/**
+ * The link to one VM, whichever side dials: at most one is up. Data asks it for the link that is up now and
+ * may wait a little for one that is coming back. A shim that started anew replaces the old one, whose
+ * dedicated streams are then dead.
+ */
+import type { Socket } from 'node:net';
+import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
+import { PeerStreams } from '../../shared/link/peer-streams.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
+import type { TransportTraits } from '../../shared/transport/transport.ts';
+import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
+
+/** How long a client that connects while the link is down waits for it, milliseconds. */
+const WAIT_MS = 5_000;
+
+export interface VmLinkOptions {
+  readonly name: string;
+  readonly identity: LinkIdentity;
+  readonly legacyPeer: boolean;
+  readonly lane: LanePreference;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** How the streams of this VM are opened: what the transport can do, and a way to dial it where there is one. */
+export interface StreamOpener {
+  readonly traits: TransportTraits;
+  dial(signal: AbortSignal): Promise<Socket>;
+}
+
+export class VmLink implements LinkSource {
+  readonly name: string;
+  private readonly options: VmLinkOptions;
+  private active: ActiveLink | undefined;
+  private streams = new PeerStreams();
+  private instance: string | undefined;
+  private lastStreamId = 0;
+  private readonly waiters = new Set<(active: ActiveLink) => void>();
+
+  constructor(options: VmLinkOptions) {
+    this.name = options.name;
+    this.options = options;
+  }
+
+  get up(): boolean {
+    return this.active !== undefined;
+  }
+
+  get lane(): string | undefined {
+    return this.active?.lane;
+  }
+
+  /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
+  establish(stream: Socket, dialled: boolean): Promise<Link> {
+    const { identity, legacyPeer, log, signal } = this.options;
+    return establishLink(stream, {
+      identity,
+      dialled,
+      legacyPeer,
+      log,
+      signal,
+      // Only the host opens channels: nothing is published from the host into the VM.
+      onChannel: (channel) => channel.refuse(ERRNO.EPERM),
+      onStreamReset: (streamId, errno, link) => {
+        if (link.peer?.instance === this.instance) this.streams.remoteReset(streamId, errno);
+      },
+    });
+  }
+
+  /** Makes a link the one in use, until it is over. */
+  async serve(link: Link, opener: StreamOpener): Promise<void> {
+    const { lane: preference, log } = this.options;
+    const { lane, why } = chooseLane(opener.traits, preference, link.has('dedicated'));
+    if (preference === 'dedicated' && lane !== 'dedicated')
+      log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
+    this.active?.link.close(new BridgeError('LINK_LOST', 'a newer link has taken its place'));
+    this.takeInstance(link.peer?.instance);
+    const active: ActiveLink = {
+      link,
+      lane,
+      streams: this.streams,
+      dial: (signal) => opener.dial(signal),
+      nextStreamId: () => {
+        this.lastStreamId = (this.lastStreamId + 1) >>> 0;
+        return this.lastStreamId;
+      },
+    };
+    this.active = active;
+    this.streams.linkUp(link);
+    const peer = link.peer?.implementation ?? 'a vpnkit peer';
+    log.info({ peer, lane, why }, `link is up (${lane} lane)`);
+    for (const waiter of [...this.waiters]) waiter(active);
+    const reason = await link.closed;
+    log.warn({ code: reason.code }, `link is down: ${reason.message}`);
+    if (this.active !== active) return;
+    this.active = undefined;
+    this.streams.linkDown();
+  }
+
+  whenUp(signal: AbortSignal): Promise<ActiveLink> {
+    if (this.active !== undefined) return Promise.resolve(this.active);
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.waiters.delete(done);
+        signal.removeEventListener('abort', cancel);
+      };
+      const done = (active: ActiveLink): void => {
+        settle();
+        resolve(active);
+      };
+      const cancel = (): void => {
+        settle();
+        reject(new BridgeError('CANCELLED', `waiting for the link to VM "${this.name}" was cancelled`));
+      };
+      const timer = setTimeout(() => {
+        settle();
+        reject(
+          new BridgeError(
+            'NO_LINK',
+            `no link to VM "${this.name}" for ${WAIT_MS / 1000} s: is portferry vm-shim running there?`,
+          ),
+        );
+      }, WAIT_MS);
+      if (signal.aborted) return cancel();
+      signal.addEventListener('abort', cancel, { once: true });
+      this.waiters.add(done);
+    });
+  }
+
+  /** Ends the link and every dedicated stream that waits for it. */
+  close(): void {
+    this.streams.end();
+    this.active?.link.close();
+  }
+
+  private takeInstance(instance: string | undefined): void {
+    if (instance !== undefined && instance === this.instance) return;
+    this.streams.end();
+    this.streams = new PeerStreams();
+    this.instance = instance;
+  }
+}

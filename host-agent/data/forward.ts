@@ -1,0 +1,15 @@
+import type { Limit } from '../../shared/limit.ts';
+
+/** A published port that is being served. */
+export interface Forward {
+  /** Stops serving new clients at once. @param now also ends the connections that run */
+  close(options: { now: boolean }): Promise<void>;
+  stats(): Record<string, number>;
+}
+
+/** Limits of the data path. `connections` is shared by all forwards of the agent. */
+export interface DataLimits {
+  readonly connections: Limit;
+  readonly connectionsPerForward: number;
+  readonly flowsPerForward: number;
+}

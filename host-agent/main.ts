@@ -1,0 +1,73 @@
+import { type Command, Option } from 'commander';
+import { apiOption, logLevelOption, repeat, untilSignalled } from '../shared/cli.ts';
+import { createLogger, type LogLevel } from '../shared/logger.ts';
+import { formatSpec } from '../shared/port-spec.ts';
+import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
+import { LANES } from '../shared/transport/choose.ts';
+import { startAgent } from './agent.ts';
+import { ApiClient } from './client/api-client.ts';
+import { formatList } from './client/format-list.ts';
+import { type HostOptions, hostConfig } from './config.ts';
+
+const SPEC = 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]';
+
+/** Adds the commands of the host's side to the program. */
+export function addHostCommands(program: Command): void {
+  program
+    .command('host-agent')
+    .description('run the host side: open the ports and carry their connections to the VM')
+    .option('--connect <[name=]url>', 'dial the VM shim there; may repeat, with a name for each VM', repeat)
+    .option('--listen <[name=]url>', 'VM shims dial us there; may repeat', repeat)
+    .option('--control <[name=]url>', 'serve the 9P control filesystem of a VM there; may repeat', repeat)
+    .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)')
+    .option('--legacy-peer', "also accept a vpnkit peer, which sends no hello of ours")
+    .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
+    .addOption(logLevelOption())
+    .action(runHostAgent);
+
+  program
+    .command('expose')
+    .description('publish a port through the API of the host agent; prints the resolved spec')
+    .argument('<spec>', SPEC)
+    .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
+    .option('--vm <name>', 'the VM, where the host agent has several')
+    .addOption(apiOption())
+    .action(async (text: string, options: { to: string; vm?: string; api: string }) => {
+      const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
+      const forward = await new ApiClient(options.api).expose(spec, options.vm);
+      process.stdout.write(`${forward.spec}\n`);
+    });
+
+  program
+    .command('unexpose')
+    .description('remove a published port; prints what was removed')
+    .argument('<spec>', SPEC)
+    .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
+    .option('--vm <name>', 'only of this VM')
+    .option('--now', 'end its running connections too; else they finish')
+    .addOption(apiOption())
+    .action(async (text: string, options: { to: string; vm?: string; now?: boolean; api: string }) => {
+      const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
+      const { forwards } = await new ApiClient(options.api).unexpose(spec, options.vm, options.now ?? false);
+      for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
+    });
+
+  program
+    .command('list')
+    .description('show what is published')
+    .option('--json', 'as JSON, with all counters')
+    .addOption(apiOption())
+    .action(async (options: { json?: boolean; api: string }) => {
+      const list = await new ApiClient(options.api).list();
+      process.stdout.write(options.json === true ? `${JSON.stringify(list, null, 2)}\n` : formatList(list));
+    });
+}
+
+async function runHostAgent(options: HostOptions & { logLevel: LogLevel }): Promise<void> {
+  const config = hostConfig(options);
+  const log = createLogger('host-agent', options.logLevel);
+  const signalled = untilSignalled();
+  const agent = await startAgent(config, log);
+  log.info(`stopping on ${await signalled}`);
+  await agent.close();
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+/** The one executable. It only joins the commands of the two programs, which know nothing of each other. */
+import { Command, CommanderError } from 'commander';
+import { addHostCommands } from './host-agent/main.ts';
+import { EXIT, reportError } from './shared/cli.ts';
+import { VERSION } from './shared/version.ts';
+import { addVmCommands } from './vm-shim/main.ts';
+
+const program = new Command('portferry')
+  .description('Publishes ports of containers inside a virtual machine on the machine that runs it.')
+  .version(VERSION)
+  .exitOverride()
+  .showHelpAfterError('(--help shows the options)');
+
+addHostCommands(program);
+addVmCommands(program);
+for (const command of program.commands) command.version(VERSION);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // commander has printed its own message; only help and version end well.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  else process.exitCode = reportError(process.argv[2] ?? '', error);
+}

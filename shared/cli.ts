@@ -1,0 +1,51 @@
+/** What every command of `portferry` shares: exit codes, the error line, and waiting for the end. */
+import type { Command } from 'commander';
+import { Option } from 'commander';
+import { BridgeError, type ErrorCode, messageOf } from './errors.ts';
+import { LOG_LEVELS } from './logger.ts';
+
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+const USAGE_CODES: readonly ErrorCode[] = ['BAD_SPEC', 'BAD_REQUEST'];
+
+/** The option that every long-running command has. */
+export function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'least severity that is logged, to stderr')
+    .choices([...LOG_LEVELS])
+    .default('info');
+}
+
+/** The option that every client of the API has. */
+export function apiOption(): Option {
+  return new Option('--api <path>', "unix socket of the host agent's API")
+    .env('PORTFERRY_API')
+    .makeOptionMandatory();
+}
+
+/** Collects an option that may repeat. */
+export function repeat(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+/** Says on stderr what went wrong and gives the exit code for it: 2 for wrong usage, 1 for the rest. */
+export function reportError(command: Command | string, error: unknown): number {
+  const name = typeof command === 'string' ? command : command.name();
+  const code = error instanceof BridgeError ? error.code : undefined;
+  const detail = error instanceof BridgeError || !(error instanceof Error) ? messageOf(error) : error.stack;
+  process.stderr.write(`portferry ${name}: ${detail}${code === undefined ? '' : ` [${code}]`}\n`);
+  return code !== undefined && USAGE_CODES.includes(code) ? EXIT.usage : EXIT.failed;
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+export function untilSignalled(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let first = true;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        if (!first) process.exit(EXIT.failed);
+        first = false;
+        resolve(signal);
+      });
+    }
+  });
+}

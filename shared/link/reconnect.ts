@@ -1,0 +1,52 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Socket } from 'node:net';
+import { BridgeError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { Dialer } from '../transport/transport.ts';
+import type { Link } from './link.ts';
+
+const FIRST_DELAY_MS = 50;
+const MAX_DELAY_MS = 5_000;
+/** While nobody has listened yet, the other side is probably still starting: look again soon. */
+const MAX_DELAY_FIRST_LINK_MS = 500;
+
+export interface ReconnectOptions {
+  readonly dialer: Dialer;
+  readonly establish: (stream: Socket) => Promise<Link>;
+  /** Uses the link; resolves when it is over. */
+  readonly serve: (link: Link) => Promise<void>;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Keeps a link up by dialling: after a loss or a failure it dials again, with a jittered delay that doubles
+ * to at most 5 s. Returns when the signal aborts. Of a run of failures, only the first and every change of
+ * reason is a warning.
+ */
+export async function keepLinked(options: ReconnectOptions): Promise<void> {
+  const { dialer, establish, serve, log, signal } = options;
+  let failures = 0;
+  let linked = false;
+  let lastReason = '';
+  while (!signal.aborted) {
+    try {
+      const link = await establish(await dialer.dial(signal));
+      failures = 0;
+      lastReason = '';
+      linked = true;
+      await serve(link);
+    } catch (error) {
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      const level = reason === lastReason ? 'debug' : 'warn';
+      const code = error instanceof BridgeError ? error.code : undefined;
+      log[level]({ url: dialer.url, code }, `no link: ${reason}; trying again`);
+      lastReason = reason;
+      failures++;
+    }
+    const most = linked ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
+    const base = Math.min(most, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
+    await delay(base * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+  }
+}

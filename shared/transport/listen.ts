@@ -1,0 +1,35 @@
+import type { Socket } from 'node:net';
+import { BridgeError, messageOf } from '../errors.ts';
+import { formatEndpoint } from '../ip.ts';
+import type { Logger } from '../logger.ts';
+import { reserveTcp } from '../ports/reserve-tcp.ts';
+import { reserveUnix } from '../ports/reserve-unix.ts';
+import type { TransportAddress } from './address.ts';
+import type { StreamListener, TransportTraits } from './transport.ts';
+
+/**
+ * Accepts streams at a transport address; a unix socket gets mode 0600. Streams arrive paused and half-open.
+ * @param dialledBy the side of the VM boundary whose streams arrive here
+ * @throws BridgeError PORT_IN_USE, PERMISSION_DENIED or IO, naming the URL
+ */
+export async function listen(
+  address: TransportAddress,
+  dialledBy: 'host' | 'vm',
+  onStream: (stream: Socket) => void,
+  log: Logger,
+): Promise<StreamListener> {
+  const traits: TransportTraits = { manyStreams: true, halfClose: true, whoDials: dialledBy };
+  try {
+    const reservation =
+      address.scheme === 'unix'
+        ? await reserveUnix({ path: address.path, log })
+        : await reserveTcp({ ip: address.host, port: address.port, log });
+    reservation.start(onStream);
+    const url =
+      address.scheme === 'unix' ? address.url : `tcp://${formatEndpoint(address.host, reservation.port)}`;
+    return { url, traits, close: () => reservation.close() };
+  } catch (error) {
+    const code = error instanceof BridgeError ? error.code : 'IO';
+    throw new BridgeError(code, `cannot listen on ${address.url}: ${messageOf(error)}`, { cause: error });
+  }
+}

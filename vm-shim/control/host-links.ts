@@ -1,0 +1,116 @@
+/**
+ * The links to host agents: usually one. Each host instance keeps its dedicated streams over a lost link; an
+ * instance whose link is down is given up when another one comes.
+ */
+import type { Socket } from 'node:net';
+import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
+import { PeerStreams } from '../../shared/link/peer-streams.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { Channel } from '../../shared/mux/channel.ts';
+import { ChannelEnd } from '../../shared/relay/channel-end.ts';
+import type { StreamOwner } from '../data/acceptor.ts';
+import { type IncomingContext, serveIncoming } from '../data/incoming.ts';
+
+export interface HostLinksOptions {
+  readonly identity: LinkIdentity;
+  readonly legacyPeer: boolean;
+  readonly context: IncomingContext;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+interface Host {
+  readonly streams: PeerStreams;
+  link: Link | undefined;
+}
+
+export class HostLinks {
+  private readonly options: HostLinksOptions;
+  private readonly hosts = new Map<string, Host>();
+  private readonly owners = new Map<string, StreamOwner>();
+
+  constructor(options: HostLinksOptions) {
+    this.options = options;
+  }
+
+  /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
+  establish(stream: Socket, dialled: boolean): Promise<Link> {
+    const { identity, legacyPeer, log, signal } = this.options;
+    return establishLink(stream, {
+      identity,
+      dialled,
+      legacyPeer,
+      log,
+      signal,
+      onChannel: (channel, link) => this.serveChannel(channel, link),
+      onStreamReset: (streamId, errno, link) =>
+        this.hosts.get(instanceOf(link))?.streams.remoteReset(streamId, errno),
+    });
+  }
+
+  /** Serves a link until it is over. */
+  async serve(link: Link): Promise<void> {
+    const { log } = this.options;
+    const host = this.hostOf(link);
+    const key = link.streamKey.toString('hex');
+    host.link = link;
+    if (link.has('dedicated')) this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
+    host.streams.linkUp(link);
+    log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
+    const reason = await link.closed;
+    log.warn({ code: reason.code }, `link is down: ${reason.message}`);
+    this.owners.delete(key);
+    if (host.link !== link) return;
+    host.link = undefined;
+    host.streams.linkDown();
+  }
+
+  ownerOf(streamKey: Buffer): StreamOwner | undefined {
+    return this.owners.get(streamKey.toString('hex'));
+  }
+
+  close(): void {
+    for (const host of this.hosts.values()) {
+      host.streams.end();
+      host.link?.close();
+    }
+  }
+
+  private hostOf(link: Link): Host {
+    const instance = instanceOf(link);
+    for (const [other, host] of this.hosts) {
+      if (other === instance || host.link !== undefined) continue;
+      host.streams.end();
+      this.hosts.delete(other);
+    }
+    const known = this.hosts.get(instance);
+    if (known !== undefined) return known;
+    const host: Host = { streams: new PeerStreams(), link: undefined };
+    this.hosts.set(instance, host);
+    return host;
+  }
+
+  private serveChannel(channel: Channel, link: Link): void {
+    const end = new ChannelEnd();
+    end.bind(channel);
+    channel.handler = {
+      dialResult() {},
+      data: (chunk) => end.data(chunk),
+      end: () => end.ended(),
+      reset: (errno) => end.aborted(errno),
+      drain: () => end.drained(),
+      flushed() {},
+      closed: () => end.closed(),
+    };
+    const { destination } = channel;
+    serveIncoming(
+      { destination, client: undefined, end, udpFlows: link.has('udp-flows') },
+      this.options.context,
+    );
+  }
+}
+
+/** A vpnkit has no instance, nor any dedicated stream. */
+function instanceOf(link: Link): string {
+  return link.peer?.instance ?? '';
+}

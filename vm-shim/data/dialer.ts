@@ -1,0 +1,60 @@
+import { connect } from 'node:net';
+import { describeDestination, type TcpDestination, type UnixDestination } from '../../shared/destination.ts';
+import { BridgeError, errnoNumber, messageOf } from '../../shared/errors.ts';
+import type { End } from '../../shared/relay/end.ts';
+import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
+
+/** How long a container may take to accept, milliseconds. */
+const DIAL_MS = 10_000;
+
+/**
+ * Dials a container's TCP port or unix socket.
+ * @throws BridgeError DIAL_REFUSED, DIAL_TIMEOUT, DIAL_FAILED (with the errno that the system gave) or CANCELLED
+ */
+export function dialContainer(
+  destination: TcpDestination | UnixDestination,
+  signal: AbortSignal,
+): Promise<End> {
+  return new Promise((resolve, reject) => {
+    const what = describeDestination(destination);
+    if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));
+    const where =
+      destination.protocol === 'unix'
+        ? { path: destination.path }
+        : { host: destination.ip, port: destination.port, noDelay: true };
+    const socket = connect({ ...where, allowHalfOpen: true });
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', cancel);
+      socket.removeAllListeners('connect');
+      socket.removeAllListeners('error');
+    };
+    const fail = (error: BridgeError): void => {
+      settle();
+      socket.on('error', () => {}); // destroyed while connecting; nobody is left to tell
+      socket.destroy();
+      reject(error);
+    };
+    const cancel = (): void => fail(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));
+    const timer = setTimeout(
+      () => fail(new BridgeError('DIAL_TIMEOUT', `${what} did not accept within ${DIAL_MS / 1000} s`)),
+      DIAL_MS,
+    );
+    signal.addEventListener('abort', cancel, { once: true });
+    socket.once('error', (error) => fail(dialError(what, error)));
+    socket.once('connect', () => {
+      settle();
+      resolve(new StreamEnd(socket, PLAIN_SOCKET));
+    });
+  });
+}
+
+function dialError(what: string, error: Error): BridgeError {
+  const errno = errnoNumber(error);
+  const refused = (error as { code?: string }).code === 'ECONNREFUSED';
+  return new BridgeError(
+    refused ? 'DIAL_REFUSED' : 'DIAL_FAILED',
+    refused ? `${what} refused the connection: nothing listens there` : `cannot dial ${what}: ${messageOf(error)}`,
+    { errno, cause: error },
+  );
+}

@@ -1,0 +1,146 @@
+/**
+ * The VM end of a UDP forward: each flow has a connected socket of its own towards the container, so that the
+ * kernel drops strangers' datagrams and a closed container port harms no other flow.
+ */
+import { createSocket, type Socket } from 'node:dgram';
+import type { UdpDestination } from '../../shared/destination.ts';
+import { Limit } from '../../shared/limit.ts';
+import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
+import type { End } from '../../shared/relay/end.ts';
+import { type Flow, FlowTable } from '../../shared/relay/udp-flows.ts';
+import type { FlowFrame, U16Frame } from '../../shared/relay/udp-frame.ts';
+import type { IncomingContext } from './incoming.ts';
+
+/** Flows of one stream; the host has the same limit for a forward, and ends the idlest first. */
+const MAX_FLOWS = 1_024;
+const SWEEP_MS = 5_000;
+/** Datagrams of one flow held while its socket is being connected. */
+const MAX_HELD = 64;
+
+const NOTHING = Buffer.alloc(0);
+
+/** Serves one stream of datagrams until it ends; gives back the place that the caller took in the limit. */
+export function serveDatagrams(
+  end: End,
+  destination: UdpDestination,
+  udpFlows: boolean,
+  context: IncomingContext,
+): void {
+  end.accept();
+  const exits = new Exits(destination, context);
+  const stop = (): void => stream.close();
+  const closed = (): void => {
+    context.signal.removeEventListener('abort', stop);
+    exits.close();
+    context.limit.give();
+  };
+  context.signal.addEventListener('abort', stop, { once: true });
+  const stream = udpFlows ? flowStream(end, exits, closed) : legacyStream(end, exits, closed);
+}
+
+function flowStream(end: End, exits: Exits, closed: () => void): DatagramStream<FlowFrame> {
+  const stream: DatagramStream<FlowFrame> = new DatagramStream(end, flowCodec(), {
+    frame: ({ flow, ended, payload }) => {
+      if (ended) exits.end(`${flow}`);
+      else
+        exits.send(`${flow}`, payload, {
+          answer: (answer) => stream.send({ flow, ended: false, addresses: undefined, payload: answer }),
+          ended: () => stream.send({ flow, ended: true, addresses: undefined, payload: NOTHING }),
+        });
+    },
+    closed,
+  });
+  return stream;
+}
+
+/** vpnkit: the frame's address is the flow, and is echoed; its Go side leaves it empty. */
+function legacyStream(end: End, exits: Exits, closed: () => void): DatagramStream<U16Frame> {
+  const stream: DatagramStream<U16Frame> = new DatagramStream(end, u16Codec(), {
+    frame: ({ ip, port, zone, payload }) => {
+      const client = { ip: Buffer.from(ip), port, zone };
+      exits.send(`${ip.toString('hex')} ${port} ${zone}`, payload, {
+        answer: (answer) => stream.send({ ...client, payload: answer }),
+        ended() {},
+      });
+    },
+    closed,
+  });
+  return stream;
+}
+
+interface Reply {
+  answer(payload: Buffer): void;
+  ended(): void;
+}
+
+interface Exit {
+  readonly socket: Socket;
+  readonly reply: Reply;
+  /** Datagrams that wait for the socket; undefined once it is connected. */
+  held: Buffer[] | undefined;
+}
+
+/** The sockets of one stream's flows. */
+class Exits {
+  private readonly destination: UdpDestination;
+  private readonly flows: FlowTable<Exit>;
+  private readonly limit: Limit;
+  private readonly context: IncomingContext;
+  private readonly sweeper: NodeJS.Timeout;
+
+  constructor(destination: UdpDestination, context: IncomingContext) {
+    this.destination = destination;
+    this.context = context;
+    this.flows = new FlowTable({ max: MAX_FLOWS, now: () => performance.now() });
+    this.limit = new Limit(`UDP flows to ${destination.ip}:${destination.port}`, MAX_FLOWS, context.log);
+    this.sweeper = setInterval(() => this.flows.sweep().forEach((flow) => this.finish(flow)), SWEEP_MS);
+    this.sweeper.unref();
+  }
+
+  send(key: string, payload: Buffer, reply: Reply): void {
+    const { flow, evicted } = this.flows.touchByKey(key, (id) => this.open(id, reply));
+    if (evicted !== undefined) {
+      this.limit.refuse();
+      this.finish(evicted);
+    }
+    const { held, socket } = flow.value;
+    if (held === undefined) socket.send(payload, ignoreSendError);
+    else if (held.length < MAX_HELD) held.push(Buffer.from(payload));
+  }
+
+  /** The host has ended a flow. */
+  end(key: string): void {
+    const flow = this.flows.deleteByKey(key);
+    flow?.value.socket.close();
+  }
+
+  close(): void {
+    clearInterval(this.sweeper);
+    for (const flow of this.flows.clear()) flow.value.socket.close();
+  }
+
+  private finish(flow: Flow<Exit>): void {
+    flow.value.reply.ended();
+    flow.value.socket.close();
+  }
+
+  private open(id: number, reply: Reply): Exit {
+    const { ip, port } = this.destination;
+    const socket = createSocket({ type: ip.includes(':') ? 'udp6' : 'udp4' });
+    const exit: Exit = { socket, reply, held: [] };
+    socket.on('message', (payload) => {
+      if (this.flows.touchById(id) !== undefined) reply.answer(payload);
+    });
+    // ECONNREFUSED comes here when the container's port is closed: the flow waits for it to open again.
+    socket.on('error', (error) => this.context.log.debug(`UDP flow to ${ip}:${port}: ${error.message}`));
+    socket.connect(port, ip, (error?: Error) => {
+      const held = exit.held ?? [];
+      exit.held = undefined;
+      if (error === undefined || error === null) for (const payload of held) socket.send(payload, ignoreSendError);
+    });
+    return exit;
+  }
+}
+
+/** A datagram that the system did not take is lost, as UDP may lose it anywhere. */
+function ignoreSendError(): void {}

@@ -1,0 +1,54 @@
+import type { Command } from 'commander';
+import { logLevelOption, untilSignalled } from '../shared/cli.ts';
+import { BridgeError } from '../shared/errors.ts';
+import { createLogger, type LogLevel } from '../shared/logger.ts';
+import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
+import { parseAddress } from '../shared/transport/address.ts';
+import { shimConfig } from './config.ts';
+import { claim } from './control/claim.ts';
+import { startShim } from './shim.ts';
+
+/** Adds the commands of the VM's side to the program. */
+export function addVmCommands(program: Command): void {
+  program
+    .command('vm-shim')
+    .description('run the VM side: accept connections from the host agent and dial containers')
+    .option('--listen <url>', 'the host agent dials us there')
+    .option('--connect <url>', 'dial the host agent there')
+    .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
+    .addOption(logLevelOption())
+    .action(runShim);
+
+  program
+    .command('claim')
+    .description('publish a port from the VM through the control filesystem, until this command ends')
+    .argument('<spec>', 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]')
+    .requiredOption('--control <url>', 'where the 9P control filesystem is served')
+    .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
+    .action(runClaim);
+}
+
+async function runShim(
+  options: Parameters<typeof shimConfig>[0] & { logLevel: LogLevel },
+): Promise<void> {
+  const config = shimConfig(options);
+  const log = createLogger('vm-shim', options.logLevel);
+  const signalled = untilSignalled();
+  const shim = await startShim(config, log);
+  log.info(`stopping on ${await signalled}`);
+  await shim.close();
+}
+
+async function runClaim(text: string, options: { control: string; to: string }): Promise<void> {
+  const spec = parseCommandLineSpec(text, { to: options.to });
+  const control = parseAddress(options.control);
+  const giveUp = new AbortController();
+  const signalled = untilSignalled();
+  void signalled.then(() => giveUp.abort());
+  const claimed = await claim(spec, control, giveUp.signal);
+  process.stdout.write(`${claimed.resolved}\n`);
+  const ended = await Promise.race([claimed.closed, signalled]);
+  if (ended instanceof BridgeError)
+    throw new BridgeError(ended.code, `${claimed.resolved} is no longer published: ${ended.message}`);
+  await claimed.release();
+}

@@ -1,0 +1,66 @@
+import { LinkIdentity } from '../shared/link/link.ts';
+import { keepLinked } from '../shared/link/reconnect.ts';
+import { Limit } from '../shared/limit.ts';
+import type { Logger } from '../shared/logger.ts';
+import { Scope } from '../shared/scope.ts';
+import { createDialer } from '../shared/transport/dial.ts';
+import { listen } from '../shared/transport/listen.ts';
+import type { ShimConfig } from './config.ts';
+import { HostLinks } from './control/host-links.ts';
+import { Acceptor } from './data/acceptor.ts';
+
+/** Connections that the shim carries at once, of all links. */
+const MAX_CONNECTIONS = 16_384;
+
+export interface Shim {
+  /** Where it listens; undefined when it dials. */
+  readonly url: string | undefined;
+  /** Ends every link and connection. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Composition root of the VM shim. @throws BridgeError when it cannot listen */
+export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> {
+  const scope = new Scope();
+  const { signal } = scope;
+  const context = {
+    limit: new Limit('connections of the VM shim', MAX_CONNECTIONS, log),
+    counters: { bytesUp: 0, bytesDown: 0 },
+    log,
+    signal,
+  };
+  const identity = new LinkIdentity('shim');
+  const links = new HostLinks({ identity, legacyPeer: config.legacyPeer, context, log, signal });
+  scope.defer(() => links.close());
+  if (config.connect !== undefined) {
+    const dialer = createDialer(config.connect, 'vm');
+    const running = keepLinked({
+      dialer,
+      establish: (stream) => links.establish(stream, true),
+      serve: (link) => links.serve(link),
+      log,
+      signal,
+    });
+    scope.defer(() => {
+      links.close(); // else the loop would go on serving its link
+      return running;
+    });
+    return { url: undefined, close: () => scope.close() };
+  }
+  const acceptor = new Acceptor({
+    ownerOf: (streamKey) => links.ownerOf(streamKey),
+    onLink: (stream) => {
+      links.establish(stream, false).then(
+        (link) => links.serve(link),
+        (error: Error) => log.warn(`link refused: ${error.message}`),
+      );
+    },
+    context,
+    log,
+    signal,
+  });
+  const listener = await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log);
+  scope.defer(() => listener.close());
+  log.info({ url: listener.url }, 'the VM shim listens');
+  return { url: listener.url, close: () => scope.close() };
+}
