@@ -13,25 +13,28 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.view.setUint8(this.reserve(1), value);
+    const at = this.reserve(1);
+    this.view.setUint8(at, value);
   }
 
   u16(value: number): void {
-    this.view.setUint16(this.reserve(2), value, true);
+    const at = this.reserve(2);
+    this.view.setUint16(at, value, true);
   }
 
   u32(value: number): void {
-    this.view.setUint32(this.reserve(4), value, true);
+    const at = this.reserve(4);
+    this.view.setUint32(at, value, true);
   }
 
   u64(value: bigint): void {
-    this.view.setBigUint64(this.reserve(8), value, true);
+    const at = this.reserve(8);
+    this.view.setBigUint64(at, value, true);
   }
 
   put(bytes: Uint8Array): void {
-    // Reserve first: growing replaces the array.
-    const start = this.reserve(bytes.length);
-    this.bytes.set(bytes, start);
+    const at = this.reserve(bytes.length);
+    this.bytes.set(bytes, at);
   }
 
   /** A string of u16 length. */
@@ -57,6 +60,7 @@ export class ByteWriter {
     return this.bytes.subarray(0, this.used);
   }
 
+  /** Makes room and says where. Call it before touching `bytes` or `view`, which growing replaces. */
   private reserve(count: number): number {
     const start = this.used;
     this.used += count;

@@ -1,5 +1,5 @@
 import { BridgeError } from '../errors.ts';
-import { type ByteReader, malformed } from './byte-reader.ts';
+import { ByteReader, malformed } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { type Dialect, NO_NUMBER, type Qid, type Stat } from './types.ts';
 
@@ -76,4 +76,12 @@ export function encodeStat(stat: Stat, dialect: Dialect): Uint8Array {
   const writer = new ByteWriter();
   writeStat(writer, stat, dialect);
   return writer.finish();
+}
+
+/** All stats of one read of a 9P2000 directory; half a stat at the end is an error. */
+export function decodeStats(data: Uint8Array, dialect: Dialect): Stat[] {
+  const reader = new ByteReader(data);
+  const stats: Stat[] = [];
+  while (reader.remaining > 0) stats.push(readStat(reader, dialect));
+  return stats;
 }

@@ -1,0 +1,89 @@
+import type { Duplex } from 'node:stream';
+import { BridgeError } from '../errors.ts';
+import { P9Client, type P9ClientOptions } from '../p9/client.ts';
+
+export interface ClaimedPort {
+  /** The spec as the server made it out: free ports and ranges filled in. */
+  readonly resolved: string;
+  /** Resolves when the claim is over: with nothing after `release`, else with what ended the connection. */
+  readonly closed: Promise<BridgeError | undefined>;
+  /** Ends the claim and the connection. Resolves when the server has released it; may be called twice. */
+  release(): Promise<void>;
+}
+
+export type ClaimPortOptions = Pick<P9ClientOptions, 'dialect'> & {
+  /** Gives up; the server then drops what it had begun. Without effect once the claim is made. */
+  readonly signal?: AbortSignal;
+};
+
+/** Far more than any answer has. */
+const ANSWER_BYTES = 4096;
+
+/**
+ * Publishes one port over a connection to a /port tree and holds it: the claim lives as long as the connection and ends with
+ * `release`. A refusal is a BridgeError with the server's own words.
+ * @param stream a connection to the 9P server; becomes the claim's own
+ * @param name of the entry; nobody else's may be the same
+ */
+export async function claimPort(
+  stream: Duplex,
+  name: string,
+  spec: string,
+  options: ClaimPortOptions = {},
+): Promise<ClaimedPort> {
+  const { signal } = options;
+  // The end of the connection undoes everything, at whatever step, so this is all that giving up takes.
+  const giveUp = () => {
+    stream.destroy(new BridgeError('CANCELLED', `${spec}: given up`));
+  };
+  signal?.addEventListener('abort', giveUp);
+  try {
+    const client = await P9Client.connect(stream, options);
+    const ctl = await request(client, name, spec);
+    return { resolved: ctl.resolved, closed: client.closed, release: releaser(client, ctl.fid) };
+  } catch (error) {
+    stream.destroy();
+    if (signal?.aborted) throw new BridgeError('CANCELLED', `${spec}: given up`, { cause: error });
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', giveUp);
+  }
+}
+
+async function request(
+  client: P9Client,
+  name: string,
+  spec: string,
+): Promise<{ fid: number; resolved: string }> {
+  await client.mkdir(name);
+  const fid = await client.walk([name, 'ctl']);
+  await client.open(fid, 'read-write');
+  const bytes = Buffer.from(spec);
+  const taken = await client.write(fid, 0, bytes);
+  if (taken !== bytes.length)
+    throw new BridgeError('BAD_REQUEST', `${taken} of ${bytes.length} bytes of the request were taken`);
+  const answer = Buffer.from(await client.read(fid, 0, ANSWER_BYTES))
+    .toString()
+    .trimEnd();
+  if (answer.startsWith('OK ')) return { fid, resolved: answer.slice('OK '.length) };
+  const reason = answer.startsWith('ERROR ') ? answer.slice('ERROR '.length) : `unexpected answer: ${answer}`;
+  throw new BridgeError('BAD_REQUEST', reason);
+}
+
+function releaser(client: P9Client, ctl: number): () => Promise<void> {
+  let released: Promise<void> | undefined;
+  const release = async () => {
+    try {
+      await client.clunk(ctl);
+    } catch (error) {
+      // A connection that is lost has released it as well.
+      if (!(error instanceof BridgeError) || error.code !== 'LINK_LOST') throw error;
+    } finally {
+      client.close();
+    }
+  };
+  return () => {
+    released ??= release();
+    return released;
+  };
+}

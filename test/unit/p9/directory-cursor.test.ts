@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import { DirectoryCursor } from '../../../shared/p9/directory-cursor.ts';
+import { decodeDirents } from '../../../shared/p9/dirent-codec.ts';
+import { decodeStats } from '../../../shared/p9/stat-codec.ts';
+import { MemoryFilesystem } from './memory-filesystem.ts';
+
+const NAMES = ['hello', 'slow', 'stubborn', 'broken', 'deep'];
+
+function cursor() {
+  const filesystem = new MemoryFilesystem();
+  return { filesystem, cursor: new DirectoryCursor(filesystem.attach('', '')) };
+}
+
+describe.each(['9P2000', '9P2000.u'] as const)('stats of %s', (dialect) => {
+  it.each([100, 128, 200, 1000])('come whole in pages of %i bytes', (count) => {
+    const { cursor: reading } = cursor();
+    const names: string[] = [];
+    let offset = 0;
+    for (;;) {
+      const page = reading.readStats(offset, count, dialect);
+      expect(page.length).toBeLessThanOrEqual(count);
+      if (page.length === 0) break;
+      names.push(...decodeStats(page, dialect).map(({ name }) => name));
+      offset += page.length;
+    }
+    expect(names).toEqual(NAMES);
+  });
+
+  it('may only be read onwards or from the start', () => {
+    const { cursor: reading } = cursor();
+    expect(() => reading.readStats(1, 1000, dialect)).toThrow('bad offset in directory read');
+    const page = reading.readStats(0, 100, dialect);
+    expect(() => reading.readStats(page.length - 1, 1000, dialect)).toThrow('bad offset in directory read');
+    expect(reading.readStats(0, 100, dialect)).toEqual(page);
+    expect(decodeStats(reading.readStats(page.length, 1000, dialect), dialect)[0]?.name).toBe('slow');
+  });
+
+  it('a page too small for one is an error and not the end', () => {
+    expect(() => cursor().cursor.readStats(0, 20, dialect)).toThrow('Invalid argument');
+  });
+
+  it('are those of the moment at which reading began', () => {
+    const { filesystem, cursor: reading } = cursor();
+    const first = reading.readStats(0, 100, dialect);
+    filesystem.delete('hello');
+    filesystem.add('late');
+    const rest = decodeStats(reading.readStats(first.length, 1000, dialect), dialect).map(({ name }) => name);
+    expect(rest).toEqual(NAMES.slice(1));
+    const again = decodeStats(reading.readStats(0, 1000, dialect), dialect).map(({ name }) => name);
+    expect(again).toEqual([...NAMES.slice(1), 'late']);
+  });
+});
+
+describe('entries of 9P2000.L', () => {
+  it.each([40, 64, 1000])('come with . and .. in pages of %i bytes', (count) => {
+    const { cursor: reading } = cursor();
+    const names: string[] = [];
+    let cookie = 0n;
+    for (;;) {
+      const page = decodeDirents(reading.readEntries(cookie, count));
+      if (page.length === 0) break;
+      names.push(...page.map(({ name }) => name));
+      cookie = page.at(-1)?.cookie as bigint;
+    }
+    expect(names).toEqual(['.', '..', ...NAMES]);
+  });
+
+  it('go on after any cookie, also on a fresh fid, and end after the last', () => {
+    const all = decodeDirents(cursor().cursor.readEntries(0n, 10_000));
+    for (const [index, { cookie }] of all.entries()) {
+      const rest = decodeDirents(cursor().cursor.readEntries(cookie, 10_000));
+      expect(rest.map(({ name }) => name)).toEqual(all.slice(index + 1).map(({ name }) => name));
+    }
+    expect(cursor().cursor.readEntries(0xffff_ffff_ffff_ffffn, 1000)).toHaveLength(0);
+  });
+
+  it('carry the types and qids of what they name', () => {
+    const { filesystem, cursor: reading } = cursor();
+    const root = filesystem.attach('', '');
+    const entries = decodeDirents(reading.readEntries(0n, 10_000));
+    for (const { name, qid, type } of entries.slice(2)) {
+      const node = root.walk(name);
+      expect([qid, type]).toEqual([node.qid, node.kind === 'directory' ? 4 : 8]);
+    }
+    expect(entries[0]?.qid).toEqual(root.qid);
+    expect(entries[1]?.qid).toEqual(root.qid);
+  });
+});
