@@ -1,0 +1,77 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
+import { BridgeError } from '../../../shared/errors.ts';
+import { silentLogger } from '../../../shared/logger.ts';
+import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
+
+const SPEC = parseSpec('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
+
+let closed: Array<{ now: boolean }>;
+let port: number;
+let refuse: BridgeError | undefined;
+let table: ForwardTable;
+
+beforeEach(() => {
+  closed = [];
+  port = 4000;
+  refuse = undefined;
+  table = new ForwardTable((_vm, spec) => {
+    if (refuse !== undefined) return Promise.reject(refuse);
+    const resolved = spec.protocol === 'unix' ? spec : { ...spec, hostPort: port++ };
+    const forward = {
+      close: async (options: { now: boolean }) => void closed.push(options),
+      stats: () => ({ active: 1 }),
+    };
+    return Promise.resolve({ resolved, forward });
+  }, silentLogger());
+});
+
+const claim = (owner = 'api') => table.claim({ owner, lease: 'permanent', vm: 'default', spec: SPEC });
+
+describe('ForwardTable', () => {
+  it('holds a forward from claim to release, which happens once', async () => {
+    const made = await claim();
+    expect(formatSpec(made.spec)).toBe('tcp:127.0.0.1:4000:tcp:10.0.0.1:80');
+    expect(made.stats()).toEqual({ active: 1 });
+    expect(table.find(made.spec)).toEqual([made]);
+    expect(table.find(made.spec, 'other')).toEqual([]);
+    await table.release(made, { now: true });
+    await table.release(made);
+    expect(closed).toEqual([{ now: true }]);
+    expect(table.list()).toEqual([]);
+  });
+
+  it('holds nothing when the port cannot be had', async () => {
+    refuse = new BridgeError('PORT_IN_USE', 'taken');
+    await expect(claim()).rejects.toBe(refuse);
+    expect(table.list()).toEqual([]);
+  });
+
+  it('replaces the owner of exactly the claims it had', async () => {
+    const [a, b, c] = [await claim('shim:1'), await claim('shim:1'), await claim('api')];
+    table.replaceOwner('shim:1', { owner: 'shim:2', lease: 'link' });
+    expect([a, b, c].map(({ owner, lease }) => `${owner} ${lease}`)).toEqual([
+      'shim:2 link',
+      'shim:2 link',
+      'api permanent',
+    ]);
+  });
+
+  it('refuses the forward past the limit, and takes one again after a release', async () => {
+    const claims = await Promise.all(Array.from({ length: MAX_FORWARDS }, () => claim()));
+    await expect(claim()).rejects.toMatchObject({ code: 'LIMIT_REACHED' });
+    await table.release(claims[0]!);
+    await claim();
+    expect(table.list().length).toBe(MAX_FORWARDS);
+  });
+
+  it('closing releases everything, also what is being opened just then', async () => {
+    await claim();
+    const late = claim();
+    await table.close();
+    await expect(late).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(claim()).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(table.list()).toEqual([]);
+    expect(closed.length).toBe(2);
+  });
+});
