@@ -11,6 +11,11 @@ afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
+/** A port that the system hands to nobody by itself, so that it is still free when it is taken a second time. */
+const quietPort = () => 20_000 + Math.floor(Math.random() * 10_000);
+/** Longer than a busy machine takes. */
+const PATIENCE = { timeout: 10_000 };
+
 async function reserve(request: UdpRequest) {
   const reservation = await reserveUdp(request);
   open.push(() => reservation.close());
@@ -76,7 +81,7 @@ describe('reserveUdp on one address', () => {
     local!.send(Buffer.alloc(70_000), to.address().port, '127.0.0.1');
     local!.send(Buffer.from('x'), 70_000, '127.0.0.1');
     local!.send(Buffer.from('x'), 5, 'nowhere');
-    await expect.poll(() => local!.sendErrors).toBe(3);
+    await expect.poll(() => local!.sendErrors, PATIENCE).toBe(3);
     local!.send(Buffer.from('good'), to.address().port, '127.0.0.1');
     expect(String((await once(to, 'message'))[0])).toBe('good');
     await reservation.close();
@@ -85,7 +90,7 @@ describe('reserveUdp on one address', () => {
   });
 
   it('frees its port, 300 times', async () => {
-    const first = await reserve({ ip: '127.0.0.1', port: 0 });
+    const first = await reserve({ ip: '127.0.0.1', port: quietPort() });
     await first.close();
     await first.close();
     expect(first.locals).toEqual([]);
@@ -116,7 +121,7 @@ describe('reserveUdp on all addresses', () => {
 
   describe.runIf(manyLoopbacks)('with several', () => {
     it('takes all or none', async () => {
-      const other = await bound('127.0.0.3');
+      const other = await bound('127.0.0.3', quietPort());
       const { port } = other.address();
       const addresses = () => ['127.0.0.2', '127.0.0.3'];
       await expect(reserveUdp({ ip: '0.0.0.0', port, addresses })).rejects.toMatchObject({
@@ -154,14 +159,14 @@ describe('reserveUdp on all addresses', () => {
         pollMs: 10,
       });
       expect(reservation.locals.map((local) => local.address)).toEqual(['127.0.0.2']);
-      await expect.poll(() => reservation.bindErrors).toBeGreaterThan(2);
+      await expect.poll(() => reservation.bindErrors, PATIENCE).toBeGreaterThan(2);
     });
 
     it('follows addresses that come, go, and cannot be had at first', async () => {
       let list = ['127.0.0.2'];
       const gone: string[] = [];
-      const reservation = await reserve({ ip: '0.0.0.0', port: 0, addresses: () => list, pollMs: 10 });
-      const { port } = reservation;
+      const port = quietPort();
+      const reservation = await reserve({ ip: '0.0.0.0', port, addresses: () => list, pollMs: 10 });
       reservation.start(
         (local, payload, peer) => local.send(payload, peer.port, peer.address),
         (local) => gone.push(local.address),
@@ -170,12 +175,12 @@ describe('reserveUdp on all addresses', () => {
       other.bind(port, '127.0.0.3');
       await once(other, 'listening');
       list = ['127.0.0.2', '127.0.0.3'];
-      await expect.poll(() => reservation.bindErrors).toBeGreaterThan(0);
+      await expect.poll(() => reservation.bindErrors, PATIENCE).toBeGreaterThan(0);
       other.close();
-      await expect.poll(() => reservation.locals.length).toBe(2);
+      await expect.poll(() => reservation.locals.length, PATIENCE).toBe(2);
       expect(String(await ask(port, '127.0.0.3', Buffer.from('later')))).toBe('later');
       list = ['127.0.0.3'];
-      await expect.poll(() => gone).toEqual(['127.0.0.2']);
+      await expect.poll(() => gone, PATIENCE).toEqual(['127.0.0.2']);
       expect(reservation.locals.map((local) => local.address)).toEqual(['127.0.0.3']);
       await bound('127.0.0.2', port);
       await reservation.close();
