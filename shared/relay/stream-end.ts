@@ -30,6 +30,9 @@ export class StreamEnd implements End {
   private handler: EndHandler | undefined;
   private failure: BridgeError | undefined;
   private isClosed = false;
+  private closeSaid = false;
+  /** Whether its end was a true one is being found out. */
+  private confirming = false;
   /** We gave up on it, or it on us: nothing more is said but `closed`. */
   private over = false;
 
@@ -54,7 +57,7 @@ export class StreamEnd implements End {
     });
     socket.on('end', () => this.ended());
     if (this.failure !== undefined) handler.reset(this.failure);
-    if (this.isClosed) handler.closed();
+    this.sayClosed();
   }
 
   accept(): void {
@@ -106,10 +109,13 @@ export class StreamEnd implements End {
       this.handler?.ended();
       return;
     }
+    this.confirming = true;
     void this.policy.confirmEnd().then((trueEnd) => {
-      if (this.over) return;
-      if (trueEnd) this.handler?.ended();
-      else this.aborted(new BridgeError('RESET', 'the other side went away in the middle of the stream'));
+      this.confirming = false;
+      if (!this.over && trueEnd) this.handler?.ended();
+      else if (!this.over)
+        this.aborted(new BridgeError('RESET', 'the other side went away in the middle of the stream'));
+      this.sayClosed();
     });
   }
 
@@ -122,7 +128,16 @@ export class StreamEnd implements End {
 
   private close(): void {
     this.isClosed = true;
+    if (!this.confirming) this.over = true;
+    this.sayClosed();
+  }
+
+  /** Node closes a socket as soon as both its directions have ended, which may be before the end is confirmed. */
+  private sayClosed(): void {
+    if (!this.isClosed || this.closeSaid || this.handler === undefined || (this.confirming && !this.over))
+      return;
     this.over = true;
-    this.handler?.closed();
+    this.closeSaid = true;
+    this.handler.closed();
   }
 }
