@@ -1,0 +1,53 @@
+/** The HTTP API of a host agent, asked directly, so that a test need not start a process for each question. */
+import { type Agent, request } from 'node:http';
+
+export interface ForwardList {
+  readonly forwards: ReadonlyArray<{
+    readonly spec: string;
+    readonly vm: string;
+    readonly owner: string;
+    readonly stats: Record<string, number>;
+  }>;
+  readonly vms: ReadonlyArray<{ readonly name: string; readonly up: boolean; readonly lane?: string }>;
+}
+
+/**
+ * One request to /v1/forwards.
+ * @param socketPath the host agent's --api
+ * @param agent keeps the connection between requests; without it each request has its own
+ */
+export function callApi(
+  socketPath: string,
+  method: string,
+  body?: object,
+  agent?: Agent,
+): Promise<{ status: number; body: unknown }> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' };
+    const options = { socketPath, method, path: '/v1/forwards', headers, agent: agent ?? false };
+    const call = request(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        try {
+          resolve({ status: response.statusCode!, body: JSON.parse(text) as unknown });
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    call.on('error', reject);
+    call.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** What `GET /v1/forwards` answers. */
+export async function listForwards(socketPath: string): Promise<ForwardList> {
+  const { status, body } = await callApi(socketPath, 'GET');
+  if (status !== 200) throw new Error(`list failed: ${JSON.stringify(body)}`);
+  return body as ForwardList;
+}
