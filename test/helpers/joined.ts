@@ -1,0 +1,51 @@
+/** A host agent and a VM shim in this process, joined by a transport, for suites that run on every lane. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startAgent } from '../../host-agent/agent.ts';
+import { hostConfig } from '../../host-agent/config.ts';
+import { type Logger, silentLogger } from '../../shared/logger.ts';
+import { claimPort } from '../../shared/portfs/claim-port.ts';
+import { parseAddress } from '../../shared/transport/address.ts';
+import { dial } from '../../shared/transport/dial.ts';
+import { shimConfig } from '../../vm-shim/config.ts';
+import { startShim } from '../../vm-shim/shim.ts';
+import { hostPort } from './processes.ts';
+
+export interface Joined {
+  readonly dir: string;
+  /** Publishes through the 9P tree; answers the host port. */
+  expose(spec: string): Promise<number>;
+  close(): Promise<void>;
+}
+
+let names = 0;
+
+/**
+ * @param lane as --lane of the host agent
+ * @param transport what joins them
+ */
+export async function joinPair(
+  lane: 'dedicated' | 'multiplexed',
+  transport: 'unix' | 'tcp' = 'unix',
+  log: Logger = silentLogger(),
+): Promise<Joined> {
+  const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
+  const listen = transport === 'unix' ? `unix://${dir}/shim.sock` : 'tcp://127.0.0.1:0';
+  const shim = await startShim(shimConfig({ listen }), log);
+  const control = `unix://${dir}/control.sock`;
+  const agent = await startAgent(hostConfig({ connect: [shim.url!], control: [control], lane }), log);
+  const { signal } = new AbortController();
+  return {
+    dir,
+    expose: async (spec) => {
+      const claim = await claimPort(await dial(parseAddress(control), signal), `entry-${names++}`, spec);
+      return hostPort(claim.resolved);
+    },
+    close: async () => {
+      await agent.close();
+      await shim.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
