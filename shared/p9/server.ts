@@ -85,10 +85,7 @@ export class P9Server {
       onSettled: () => wake(),
     });
     stream.on('drain', () => wake());
-    stream.on('close', () => {
-      session.close();
-      wake();
-    });
+    stream.on('close', () => wake());
     const held = () => !stream.destroyed && (session.busy || stream.writableNeedDrain);
     try {
       const channel = new Channel(session.msize);

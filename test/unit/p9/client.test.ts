@@ -27,6 +27,7 @@ function fakeServer(answer: (request: Message) => Message | undefined): Duplex {
   return near;
 }
 
+const NOTHING = new Uint8Array(0);
 const qid = { type: 0x80, version: 0, path: 1n };
 function polite(request: Message): Message {
   const { tag } = request;
@@ -186,6 +187,58 @@ describe('a server that does not keep to the protocol', () => {
     );
     const client = await P9Client.connect(near);
     await expect(client.read(0, 0, 8)).rejects.toMatchObject({ code: 'PROTOCOL' });
+    client.close();
+  });
+});
+
+describe('the tag of a flushed request', () => {
+  it('is free after Rflush: what is answered to it then is an error', async () => {
+    const near = fakeServer((request) => {
+      if (request.type === 'Tflush') return { type: 'Rflush', tag: request.tag };
+      // Answers the first Tread, which has been flushed, when the second comes.
+      if (request.type === 'Tread')
+        return request.offset === 0n ? undefined : { type: 'Rread', tag: 1, data: NOTHING };
+      return polite(request);
+    });
+    const client = await P9Client.connect(near);
+    const controller = new AbortController();
+    const first = client.read(0, 0, 1, controller.signal);
+    controller.abort();
+    await expect(first).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(client.read(0, 1, 1)).rejects.toMatchObject({ code: 'PROTOCOL' });
+  });
+
+  it('is not used before Rflush, also when the request was answered', async () => {
+    const later: Array<() => void> = [];
+    let flushed: number | undefined;
+    const used: number[] = [];
+    const [near, far] = duplexPair();
+    const channel = new Channel(1 << 20);
+    const answer = (reply: Message) => far.write(encode(reply, '9P2000'));
+    far.on('data', (chunk) => {
+      channel.push(chunk);
+      for (let frame = channel.next(); frame !== undefined; frame = channel.next()) {
+        const request = decode(frame, '9P2000') as Message;
+        used.push(request.tag);
+        if (request.type === 'Tflush') {
+          flushed = request.oldtag;
+          answer({ type: 'Rread', tag: request.oldtag, data: NOTHING });
+          later.push(() => answer({ type: 'Rflush', tag: request.tag }));
+        } else if (request.type !== 'Tread') answer(polite(request));
+      }
+    });
+    const client = await P9Client.connect(near);
+    const controller = new AbortController();
+    const reading = client.read(0, 0, 1, controller.signal);
+    controller.abort();
+    await reading;
+    used.length = 0;
+    for (let turn = 0; turn < 0x1_0000; turn += 256) {
+      await Promise.all(Array.from({ length: 256 }, () => client.stat(0).catch(() => {})));
+    }
+    expect(used).toHaveLength(0x1_0000);
+    expect(used).not.toContain(flushed);
+    later[0]?.();
     client.close();
   });
 });

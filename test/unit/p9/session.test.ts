@@ -113,6 +113,7 @@ describe.each(DIALECTS)('walk in %s', (dialect) => {
     await raw.open(1, 'hello');
     const inUse = errorOf(dialect, 1, 'fid already in use', 'EBADF');
     expect(await raw.ask('Twalk', { fid: 0, newfid: 1, names: [] })).toEqual(inUse);
+    expect(await raw.ask('Twalk', { fid: 0, newfid: 1, names: ['deep', 'nope'] })).toEqual(inUse);
     expect(await raw.ask('Twalk', { fid: 9, newfid: 2, names: [] })).toEqual(
       errorOf(dialect, 1, 'fid not found', 'EBADF'),
     );
@@ -216,6 +217,24 @@ describe('reading and writing', () => {
     const page = await raw.ask('Tread', { fid: 2, offset: 0n, count: 0xffff_ffff });
     expect((page as { data: Uint8Array }).data.length).toBeLessThanOrEqual(256 - 11);
     expect((page as { data: Uint8Array }).data.length).toBeGreaterThan(0);
+  });
+
+  it('a reply that does not fit in msize is an error instead', async () => {
+    const { filesystem, raw } = await started('9P2000');
+    filesystem.add('x'.repeat(220));
+    await raw.start('9P2000', 256);
+    await raw.ask('Twalk', { fid: 0, newfid: 1, names: ['x'.repeat(220)] });
+    expect(await raw.ask('Tstat', { fid: 1 })).toMatchObject({ type: 'Rerror', ename: 'Message too long' });
+  });
+
+  it('a Treaddir gives what fits in msize, however much was asked for', async () => {
+    const { filesystem, raw } = await started('9P2000.L');
+    for (let number = 0; number < 20; number++) filesystem.add(`file ${number}`);
+    await raw.start('9P2000.L', 256);
+    await raw.ask('Tlopen', { fid: 0, flags: 0 });
+    const page = await raw.ask('Treaddir', { fid: 0, offset: 0n, count: 0xffff_ffff });
+    expect(page).toMatchObject({ type: 'Rreaddir' });
+    expect((page as { data: Uint8Array }).data.length).toBeGreaterThan(200);
   });
 
   it('open modes: exec and remove-on-close are refused, directories are only read', async () => {
