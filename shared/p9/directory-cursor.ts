@@ -31,6 +31,9 @@ export class DirectoryCursor {
     }
     if (this.items === undefined || offset !== this.nextOffset) throw badDirectoryOffset();
     const page = fill(this.items, this.nextIndex, count);
+    // Linux fills its buffer with several reads, and what is left of it may be too small for the next stat: it stops at
+    // an empty answer and goes on with an empty buffer. Its first read has all the room there is.
+    if (page.taken === 0 && offset === 0 && this.items.length > 0) throw p9Error('Invalid argument');
     this.nextIndex += page.taken;
     this.nextOffset += page.bytes.length;
     return page.bytes;
@@ -51,11 +54,14 @@ export class DirectoryCursor {
       });
     }
     if (cookie >= BigInt(this.items.length)) return new Uint8Array(0);
-    return fill(this.items, Number(cookie), count).bytes;
+    const page = fill(this.items, Number(cookie), count);
+    // An empty answer would say that the end is reached.
+    if (page.taken === 0) throw p9Error('Invalid argument');
+    return page.bytes;
   }
 }
 
-/** As many whole items as fit. None although there is one is an error: an empty answer would say that the end is reached. */
+/** As many whole items as fit. */
 function fill(items: readonly Item[], from: number, count: number): { bytes: Uint8Array; taken: number } {
   const parts: Uint8Array[] = [];
   let length = 0;
@@ -65,6 +71,5 @@ function fill(items: readonly Item[], from: number, count: number): { bytes: Uin
     parts.push(bytes);
     length += bytes.length;
   }
-  if (parts.length === 0 && from < items.length) throw p9Error('Invalid argument');
   return { bytes: Buffer.concat(parts, length), taken: parts.length };
 }

@@ -35,8 +35,12 @@ describe.each(['9P2000', '9P2000.u'] as const)('stats of %s', (dialect) => {
     expect(decodeStats(reading.readStats(page.length, 1000, dialect), dialect)[0]?.name).toBe('slow');
   });
 
-  it('a page too small for one is an error and not the end', () => {
-    expect(() => cursor().cursor.readStats(0, 20, dialect)).toThrow('Invalid argument');
+  it('a page too small for one is an error at the start and empty later, after which reading goes on', () => {
+    const { cursor: reading } = cursor();
+    expect(() => reading.readStats(0, 20, dialect)).toThrow('Invalid argument');
+    const page = reading.readStats(0, 100, dialect);
+    expect(reading.readStats(page.length, 20, dialect)).toHaveLength(0);
+    expect(decodeStats(reading.readStats(page.length, 1000, dialect), dialect)[0]?.name).toBe('slow');
   });
 
   it('are those of the moment at which reading began', () => {
@@ -72,6 +76,11 @@ describe('entries of 9P2000.L', () => {
       expect(rest.map(({ name }) => name)).toEqual(all.slice(index + 1).map(({ name }) => name));
     }
     expect(cursor().cursor.readEntries(0xffff_ffff_ffff_ffffn, 1000)).toHaveLength(0);
+  });
+
+  it('a page too small for the next one is an error and not the end', () => {
+    expect(() => cursor().cursor.readEntries(0n, 20)).toThrow('Invalid argument');
+    expect(() => cursor().cursor.readEntries(3n, 20)).toThrow('Invalid argument');
   });
 
   it('carry the types and qids of what they name', () => {

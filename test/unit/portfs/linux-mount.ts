@@ -184,6 +184,20 @@ export class LinuxMount {
     return text;
   }
 
+  /** Outside of .L one buffer of a listing is filled with as many reads as it takes, the last ones short (p9_client_read). */
+  private async fillBuffer(fid: number, start: bigint, size: number): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    while (length < size) {
+      const at = { fid, offset: start + BigInt(length), count: size - length };
+      const { data } = await this.calls.call('Tread', at);
+      if (data.length === 0) break;
+      parts.push(data);
+      length += data.length;
+    }
+    return Buffer.concat(parts);
+  }
+
   /** ls(1), with the stats of every entry, and `.` and `..` where the dialect has them. */
   async ls(...path: string[]): Promise<string[]> {
     const walked = await this.walk(this.root, ...path);
@@ -194,8 +208,9 @@ export class LinuxMount {
     else await this.calls.call('Topen', { fid: opened, mode: 0 });
     await this.getattr(opened);
     for (;;) {
-      const at = { fid: opened, offset, count: MSIZE - 24 };
-      const { data } = await (this.linux ? this.calls.call('Treaddir', at) : this.calls.call('Tread', at));
+      const data = this.linux
+        ? (await this.calls.call('Treaddir', { fid: opened, offset, count: MSIZE - 24 })).data
+        : await this.fillBuffer(opened, offset, MSIZE - 24);
       if (data.length === 0) break;
       if (this.linux) {
         const page = decodeDirents(data);

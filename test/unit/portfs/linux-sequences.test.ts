@@ -213,6 +213,14 @@ describe.each(DIALECTS)('what Linux sends in %s', (dialect) => {
     await mount.close(ctl);
   });
 
+  it('a listing of several buffers is whole', async () => {
+    const { mount: dial } = servePorts();
+    const { mount } = await dial(dialect);
+    const names = Array.from({ length: 150 }, (_, number) => `tcp:127.0.0.1:${number}:tcp:172.17.0.2:80`);
+    for (const name of names) await mount.mkdir(name);
+    expect(await mount.ls()).toEqual([...dots(dialect), 'README', ...names]);
+  });
+
   it('README, status and stats', async () => {
     const { mount: dial } = servePorts();
     const { mount } = await dial(dialect);
