@@ -29,6 +29,8 @@ export function dedicatedEnd({ socket, streamId, streams, answers }: DedicatedSt
         linger(socket);
       },
     }),
+    // We never close both directions of a stream whose other end has not ended: who does has died.
+    probesEnd: () => true,
     confirmEnd: () => streams.confirmEnd(),
     abort: (_socket, reason) => {
       socket.resume(); // what still comes is dropped, so that the peer's close is seen

@@ -8,20 +8,40 @@ export interface StreamPolicy {
   accept?(socket: Socket): void;
   /** Refuses; without it a refusal is an abort. The policy destroys the socket in the end. */
   refuse?(socket: Socket, reason: BridgeError): void;
+  /**
+   * Whether a peer that closes both directions at once has aborted. If so, an end of stream is probed: an
+   * empty write fails when the other direction is gone as well.
+   */
+  probesEnd(socket: Socket): boolean;
   /** Whether an end of stream is a true end; without it every end is. */
   confirmEnd?(): Promise<boolean>;
   /** Aborts, so that the peer sees a reset; destroys the socket, now or later. */
   abort(socket: Socket, reason: BridgeError): void;
 }
 
-/** A client's or container's socket: TCP has a reset of its own; a unix socket is just closed. */
+/**
+ * A client's or container's socket: TCP has a reset of its own; a unix socket is just closed. libuv before
+ * 1.49 (Node 20) reports a reset that arrives together with data as an end (POLLHUP after a partial read, in
+ * uv__stream_io), hence the probe on TCP: a TCP socket takes an empty write unless it was reset.
+ */
 export const PLAIN_SOCKET: StreamPolicy = {
+  probesEnd: isTcp,
   abort(socket) {
-    // Socket.resetAndDestroy (RST instead of FIN) is for TCP handles only.
-    if (socket.remoteFamily === undefined) socket.destroy();
+    // Socket.resetAndDestroy (RST instead of FIN) is for TCP handles only, and fails while libuv is in the
+    // middle of a shutdown, which it is for one turn of the loop after an end (see StreamEnd.end).
+    if (!isTcp(socket)) socket.destroy();
+    else if (socket.writableEnded && !socket.writableFinished)
+      socket.once('finish', () => socket.resetAndDestroy());
     else socket.resetAndDestroy();
   },
 };
+
+/** By its own address: that of its peer cannot be asked for once it was reset (ENOTCONN). */
+function isTcp(socket: Socket): boolean {
+  return socket.localFamily !== undefined;
+}
+
+const EMPTY = Buffer.alloc(0);
 
 /** An end over a Node socket that was made with `allowHalfOpen`. It owns the socket. */
 export class StreamEnd implements End {
@@ -30,9 +50,9 @@ export class StreamEnd implements End {
   private handler: EndHandler | undefined;
   private failure: BridgeError | undefined;
   private isClosed = false;
-  private closeSaid = false;
-  /** Whether its end was a true one is being found out. */
+  /** An end of stream was read and is being looked into; what the socket says meanwhile waits. */
   private confirming = false;
+  private endWanted = false;
   /** We gave up on it, or it on us: nothing more is said but `closed`. */
   private over = false;
 
@@ -57,7 +77,7 @@ export class StreamEnd implements End {
     });
     socket.on('end', () => this.ended());
     if (this.failure !== undefined) handler.reset(this.failure);
-    this.sayClosed();
+    if (this.isClosed) handler.closed();
   }
 
   accept(): void {
@@ -72,11 +92,13 @@ export class StreamEnd implements End {
   }
 
   write(chunk: Buffer): boolean {
-    return this.over || this.socket.write(chunk);
+    return this.over || this.socket.write(chunk, this.wrote);
   }
 
+  /** The socket is told only when its queue is empty: a shutdown that waits in libuv would forbid a reset. */
   end(): void {
-    if (!this.over) this.socket.end();
+    this.endWanted = true;
+    this.wrote();
   }
 
   reset(reason: BridgeError): void {
@@ -103,7 +125,21 @@ export class StreamEnd implements End {
     this.socket.destroy();
   }
 
+  private readonly wrote = (): void => {
+    if (this.endWanted && !this.over && this.socket.writableLength === 0) this.socket.end();
+  };
+
+  /** The end of stream was read. A write that waits finds an abort by itself, so only an idle stream is probed. */
   private ended(): void {
+    const { socket, policy } = this;
+    if (this.over) return;
+    if (socket.writableEnded || socket.writableLength > 0 || !policy.probesEnd(socket)) return this.confirm();
+    socket.write(EMPTY, (error) => {
+      if (error === null || error === undefined) this.confirm();
+    });
+  }
+
+  private confirm(): void {
     if (this.over) return;
     if (this.policy.confirmEnd === undefined) {
       this.handler?.ended();
@@ -113,9 +149,9 @@ export class StreamEnd implements End {
     void this.policy.confirmEnd().then((trueEnd) => {
       this.confirming = false;
       if (!this.over && trueEnd) this.handler?.ended();
-      else if (!this.over)
+      else if (!trueEnd)
         this.aborted(new BridgeError('RESET', 'the other side went away in the middle of the stream'));
-      this.sayClosed();
+      if (this.isClosed) this.close();
     });
   }
 
@@ -128,16 +164,8 @@ export class StreamEnd implements End {
 
   private close(): void {
     this.isClosed = true;
-    if (!this.confirming) this.over = true;
-    this.sayClosed();
-  }
-
-  /** Node closes a socket as soon as both its directions have ended, which may be before the end is confirmed. */
-  private sayClosed(): void {
-    if (!this.isClosed || this.closeSaid || this.handler === undefined || (this.confirming && !this.over))
-      return;
+    if (this.confirming) return;
     this.over = true;
-    this.closeSaid = true;
-    this.handler.closed();
+    this.handler?.closed();
   }
 }
