@@ -1,7 +1,8 @@
+import { connectionLimit } from '../shared/descriptors.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { Limit } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
@@ -47,11 +48,15 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<s
     links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal }));
   }
   const limits = {
-    connections: new Limit('connections of the host agent', MAX_CONNECTIONS, log),
+    // A connection has its client's socket and at most one dedicated stream.
+    connections: new Limit('connections of the host agent', connectionLimit(MAX_CONNECTIONS, 2, log), log),
     connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
     flowsPerForward: MAX_FLOWS_PER_FORWARD,
   };
-  const table = new ForwardTable((vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log }), log);
+  const table = new ForwardTable(
+    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log }),
+    log,
+  );
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);

@@ -1,6 +1,7 @@
+import { connectionLimit } from '../shared/descriptors.ts';
+import { Limit } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
 import { createDialer } from '../shared/transport/dial.ts';
@@ -24,7 +25,8 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
   const scope = new Scope();
   const { signal } = scope;
   const context = {
-    limit: new Limit('connections of the VM shim', MAX_CONNECTIONS, log),
+    // A connection has at most one dedicated stream and its container's socket.
+    limit: new Limit('connections of the VM shim', connectionLimit(MAX_CONNECTIONS, 2, log), log),
     counters: { bytesUp: 0, bytesDown: 0 },
     log,
     signal,

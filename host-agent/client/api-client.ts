@@ -66,5 +66,7 @@ function unreachable(socketPath: string, error: unknown): BridgeError {
     EACCES: 'permission denied; the socket belongs to the user who runs the host agent',
   };
   const reason = (errno !== undefined && why[errno]) || messageOf(error);
-  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, { cause: error });
+  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, {
+    cause: error,
+  });
 }

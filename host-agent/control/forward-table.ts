@@ -56,18 +56,30 @@ export class ForwardTable {
   async claim(request: ClaimRequest): Promise<Claim> {
     if (this.closed) throw new BridgeError('CANCELLED', 'the host agent is stopping');
     if (!this.limit.take())
-      throw new BridgeError('LIMIT_REACHED', `there are ${MAX_FORWARDS} forwards already, the most there may be`);
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `there are ${MAX_FORWARDS} forwards already, the most there may be`,
+      );
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
       opened = await this.open(request.vm, request.spec);
     } catch (error) {
       this.limit.give();
       const { owner, vm } = request;
-      this.log.warn({ owner, vm, spec: formatSpec(request.spec) }, `not exposed: ${(error as Error).message}`);
+      this.log.warn(
+        { owner, vm, spec: formatSpec(request.spec) },
+        `not exposed: ${(error as Error).message}`,
+      );
       throw error;
     }
     const { resolved, forward } = opened;
-    const entry: Entry = { ...request, spec: resolved, forward, since: new Date(), stats: () => forward.stats() };
+    const entry: Entry = {
+      ...request,
+      spec: resolved,
+      forward,
+      since: new Date(),
+      stats: () => forward.stats(),
+    };
     this.entries.add(entry);
     this.logExposed(entry);
     if (this.closed) {

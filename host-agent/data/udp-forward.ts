@@ -4,8 +4,8 @@
  */
 import type { Destination } from '../../shared/destination.ts';
 import { ipToBytes } from '../../shared/ip.ts';
-import type { Logger } from '../../shared/logger.ts';
 import { Limit } from '../../shared/limit.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { UdpLocal, UdpReservation } from '../../shared/ports/reservation.ts';
 import { type Flow, FlowTable, flowKey } from '../../shared/relay/udp-flows.ts';
 import type { UdpAddress } from '../../shared/relay/udp-frame.ts';
@@ -55,7 +55,9 @@ export class UdpForward implements Forward {
     const { limits, log, name, reservation } = options;
     this.flows = new FlowTable({ max: limits.flowsPerForward, now: () => performance.now() });
     this.limit = new Limit(`UDP flows of ${name}`, limits.flowsPerForward, log);
-    this.sweeper = setInterval(() => this.flows.sweep().forEach((flow) => this.end(flow)), SWEEP_MS);
+    this.sweeper = setInterval(() => {
+      for (const flow of this.flows.sweep()) this.end(flow);
+    }, SWEEP_MS);
     this.sweeper.unref();
     reservation.start(
       (local, payload, peer) => this.receive(local, payload, peer),

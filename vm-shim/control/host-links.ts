@@ -54,7 +54,8 @@ export class HostLinks {
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
     host.link = link;
-    if (link.has('dedicated')) this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
+    if (link.has('dedicated'))
+      this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.streams.linkUp(link);
     log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
     const reason = await link.closed;

@@ -4,11 +4,11 @@
  */
 import type { Socket } from 'node:net';
 import { BridgeError, ERRNO, messageOf } from '../../shared/errors.ts';
+import { Limit } from '../../shared/limit.ts';
 import { dedicatedEnd } from '../../shared/link/dedicated-end.ts';
 import { HANDSHAKE_TEXT } from '../../shared/link/handshake.ts';
 import type { PeerStreams } from '../../shared/link/peer-streams.ts';
 import { readHead } from '../../shared/link/read-head.ts';
-import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { decodePreface, encodeResult, MAX_PREFACE_BYTES, PREFACE_MAGIC } from '../../shared/preface.ts';
 import { type IncomingContext, serveIncoming } from './incoming.ts';

@@ -54,7 +54,9 @@ function dialError(what: string, error: Error): BridgeError {
   const refused = (error as { code?: string }).code === 'ECONNREFUSED';
   return new BridgeError(
     refused ? 'DIAL_REFUSED' : 'DIAL_FAILED',
-    refused ? `${what} refused the connection: nothing listens there` : `cannot dial ${what}: ${messageOf(error)}`,
+    refused
+      ? `${what} refused the connection: nothing listens there`
+      : `cannot dial ${what}: ${messageOf(error)}`,
     { errno, cause: error },
   );
 }

@@ -51,7 +51,10 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
       if (counted) limit.give();
     },
   });
-  if (!counted) return connection.limit(full);
+  if (!counted) {
+    connection.limit(full);
+    return;
+  }
   context.signal.addEventListener('abort', stop, { once: true });
   dialContainer(destination, dial.signal).then(
     (target) => connection.dialled(target),

@@ -93,7 +93,9 @@ class Exits {
     this.context = context;
     this.flows = new FlowTable({ max: MAX_FLOWS, now: () => performance.now() });
     this.limit = new Limit(`UDP flows to ${destination.ip}:${destination.port}`, MAX_FLOWS, context.log);
-    this.sweeper = setInterval(() => this.flows.sweep().forEach((flow) => this.finish(flow)), SWEEP_MS);
+    this.sweeper = setInterval(() => {
+      for (const flow of this.flows.sweep()) this.finish(flow);
+    }, SWEEP_MS);
     this.sweeper.unref();
   }
 
@@ -136,7 +138,8 @@ class Exits {
     socket.connect(port, ip, (error?: Error) => {
       const held = exit.held ?? [];
       exit.held = undefined;
-      if (error === undefined || error === null) for (const payload of held) socket.send(payload, ignoreSendError);
+      if (error === undefined || error === null)
+        for (const payload of held) socket.send(payload, ignoreSendError);
     });
     return exit;
   }
