@@ -62,7 +62,7 @@ export class ForwardTable {
       );
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
-      opened = await this.open(request.vm, request.spec);
+      opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.limit.give();
       const { owner, vm } = request;
@@ -122,6 +122,18 @@ export class ForwardTable {
   async close(): Promise<void> {
     this.closed = true;
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
+  }
+
+  /**
+   * docker asks for `::` beside `0.0.0.0`, and fails the whole container when one is refused. On a host
+   * without IPv6 the second is therefore granted and marked as not bound.
+   */
+  private unboundTwin({ vm, spec }: ClaimRequest, error: unknown): { resolved: PortSpec; forward: Forward } {
+    const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
+    if (!missing || spec.protocol === 'unix' || spec.hostIp !== '::') throw error;
+    if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
+    this.log.warn({ vm, spec: formatSpec(spec) }, 'granted but not bound: this host has no IPv6');
+    return { resolved: spec, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
 
   private logExposed({ owner, vm, spec }: Entry): void {

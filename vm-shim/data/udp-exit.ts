@@ -135,11 +135,17 @@ class Exits {
     });
     // ECONNREFUSED comes here when the container's port is closed: the flow waits for it to open again.
     socket.on('error', (error) => this.context.log.debug(`UDP flow to ${ip}:${port}: ${error.message}`));
-    socket.connect(port, ip, (error?: Error) => {
-      const held = exit.held ?? [];
+    socket.connect(port, ip, (error?: Error | null) => {
+      if (exit.held === undefined || this.flows.touchById(id) === undefined) return; // ended meanwhile
+      const held = exit.held;
       exit.held = undefined;
-      if (error === undefined || error === null)
-        for (const payload of held) socket.send(payload, ignoreSendError);
+      if (error) {
+        this.context.log.info(`cannot send datagrams to ${ip}:${port}: ${error.message}`);
+        const flow = this.flows.delete(id);
+        if (flow !== undefined) this.finish(flow);
+        return;
+      }
+      for (const payload of held) socket.send(payload, ignoreSendError);
     });
     return exit;
   }
