@@ -179,7 +179,7 @@ const RULES: Record<
       PROGRAMS.every((program) => imports.some(({ target }) => isIn(target, program)))
         ? [`${path} imports both programs`]
         : [],
-    broken: [['shared/both.ts', "import '../../host-agent/main.ts';\nimport '../../vm-shim/main.ts';"]],
+    broken: [['shared/both.ts', "import '../host-agent/main.ts';\nimport '../vm-shim/main.ts';"]],
   },
   'imports of files name them as they are': {
     rule: never(
