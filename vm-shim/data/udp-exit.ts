@@ -4,6 +4,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import type { UdpDestination } from '../../shared/destination.ts';
+import { BridgeError } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
 import type { End } from '../../shared/relay/end.ts';
@@ -80,6 +81,9 @@ interface Exit {
   held: Buffer[] | undefined;
 }
 
+/** No flow is made because the shim carries its most connections; its datagram is dropped. */
+const FULL = new BridgeError('LIMIT_REACHED', 'no more UDP flows');
+
 /** The sockets of one stream's flows. */
 class Exits {
   private readonly destination: UdpDestination;
@@ -100,7 +104,9 @@ class Exits {
   }
 
   send(key: string, payload: Buffer, reply: Reply): void {
-    const { flow, evicted } = this.flows.touchByKey(key, (id) => this.open(id, reply));
+    const touched = this.touch(key, reply);
+    if (touched === undefined) return;
+    const { flow, evicted } = touched;
     if (evicted !== undefined) {
       this.limit.refuse();
       this.finish(evicted);
@@ -113,17 +119,36 @@ class Exits {
   /** The host has ended a flow. */
   end(key: string): void {
     const flow = this.flows.deleteByKey(key);
-    flow?.value.socket.close();
+    if (flow !== undefined) this.release(flow);
   }
 
   close(): void {
     clearInterval(this.sweeper);
-    for (const flow of this.flows.clear()) flow.value.socket.close();
+    for (const flow of this.flows.clear()) this.release(flow);
+  }
+
+  /** A flow's socket counts as a connection, so that flows cannot use up the descriptors of those. */
+  private touch(key: string, reply: Reply): ReturnType<FlowTable<Exit>['touchByKey']> | undefined {
+    const { limit } = this.context;
+    try {
+      return this.flows.touchByKey(key, (id) => {
+        if (!limit.take()) throw FULL;
+        return this.open(id, reply);
+      });
+    } catch (error) {
+      if (error === FULL) return undefined;
+      throw error;
+    }
   }
 
   private finish(flow: Flow<Exit>): void {
     flow.value.reply.ended();
+    this.release(flow);
+  }
+
+  private release(flow: Flow<Exit>): void {
     flow.value.socket.close();
+    this.context.limit.give();
   }
 
   private open(id: number, reply: Reply): Exit {
