@@ -15,7 +15,7 @@ export function connectionLimit(wanted: number, each: number, log: Logger): numb
   if (open === undefined) return wanted;
   const able = Math.max(16, Math.floor((open - RESERVE) / each));
   if (able >= wanted) return wanted;
-  log.warn(
+  log.info(
     { openFiles: open, connections: able },
     `at most ${able} connections instead of ${wanted}: the process may open ${open} files (raise it with ulimit -n)`,
   );

@@ -1,4 +1,5 @@
 import { connectionLimit } from '../shared/descriptors.ts';
+import { BridgeError } from '../shared/errors.ts';
 import { Limit } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
@@ -9,6 +10,7 @@ import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { HostLinks } from './control/host-links.ts';
 import { Acceptor } from './data/acceptor.ts';
+import type { Stoppable } from './data/incoming.ts';
 
 /** Connections that the shim carries at once, of all links. */
 const MAX_CONNECTIONS = 16_384;
@@ -28,12 +30,17 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
     // A connection has at most one dedicated stream and its container's socket.
     limit: new Limit('connections of the VM shim', connectionLimit(MAX_CONNECTIONS, 2, log), log),
     counters: { bytesUp: 0, bytesDown: 0 },
+    running: new Set<Stoppable>(),
     log,
-    signal,
   };
   const identity = new LinkIdentity('shim');
   const links = new HostLinks({ identity, legacyPeer: config.legacyPeer, context, log, signal });
   scope.defer(() => links.close());
+  // Before the links go (cleanups run last first), so that the host hears of every reset.
+  scope.defer(() => {
+    const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
+    for (const each of [...context.running]) each.stop(reason);
+  });
   if (config.connect !== undefined) {
     const dialer = createDialer(config.connect, 'vm');
     const running = keepLinked({
@@ -43,11 +50,11 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
       log,
       signal,
     });
-    scope.defer(() => {
-      links.close(); // else the loop would go on serving its link
-      return running;
-    });
-    return { url: undefined, close: () => scope.close() };
+    const close = async (): Promise<void> => {
+      await scope.close();
+      await running;
+    };
+    return { url: undefined, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -59,8 +66,8 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
     },
     context,
     log,
-    signal,
   });
+  scope.defer(() => acceptor.close());
   const listener = await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log);
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');

@@ -29,13 +29,13 @@ export function serveDatagrams(
 ): void {
   end.accept();
   const exits = new Exits(destination, context);
-  const stop = (): void => stream.close();
+  const running = { stop: () => stream.close() };
   const closed = (): void => {
-    context.signal.removeEventListener('abort', stop);
+    context.running.delete(running);
     exits.close();
     context.limit.give();
   };
-  context.signal.addEventListener('abort', stop, { once: true });
+  context.running.add(running);
   const stream = udpFlows ? flowStream(end, exits, closed) : legacyStream(end, exits, closed);
 }
 
