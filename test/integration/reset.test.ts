@@ -182,8 +182,6 @@ describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
       for (const client of clients) client.write('question');
       await until('all to be dialling', async () => (await pair.stats(spec)).active === 10);
       for (const client of clients) client.resetAndDestroy();
-      // Each is known to the host as over once it is no longer dialling, or waits for the shim to say so.
-      await delay(50);
     } finally {
       process.kill(pair.shim.pid, 'SIGCONT');
     }

@@ -90,7 +90,8 @@ describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
     for (let round = 0; round < 3; round++) {
       for (let from = 0; from < clients.length; from += BATCH) {
         const batch = clients.slice(from, from + BATCH);
-        batch.forEach((client, i) => client.send(Buffer.from(`round ${round} client ${from + i}`), port));
+        for (const [i, client] of batch.entries())
+          client.send(Buffer.from(`round ${round} client ${from + i}`), port);
         await until('the answers', () => batch.every(({ received }) => received.length > round));
       }
     }
@@ -152,7 +153,7 @@ describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
     await untilAnswered(clients[0]!, port, 'warm');
     for (let from = 0; from < clients.length; from += BATCH) {
       const batch = clients.slice(from, from + BATCH);
-      batch.forEach((client, i) => client.send(Buffer.from(`client ${from + i}`), port));
+      for (const [i, client] of batch.entries()) client.send(Buffer.from(`client ${from + i}`), port);
       await until('the answers', () => batch.every(({ received }) => received.length > 0));
     }
     expect(clients.map(({ received }) => received.map(String))).toEqual(
