@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
+import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
@@ -12,6 +13,9 @@ import { listen } from '../../shared/transport/listen.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
+const MAX_CONNECTIONS = 128;
+/** A connection that is silent for so long is closed, milliseconds. */
+const IDLE_MS = 30_000;
 const OWNER = 'api';
 
 /** A forward as the API shows it. */
@@ -39,7 +43,6 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   BAD_SPEC: 400,
   BAD_REQUEST: 400,
   PERMISSION_DENIED: 403,
-  POLICY_DENIED: 403,
   NOT_FOUND: 404,
   PORT_IN_USE: 409,
   ADDRESS_NOT_AVAILABLE: 409,
@@ -58,18 +61,30 @@ export async function serveApi(address: TransportAddress, options: ApiOptions): 
       },
     );
   });
-  server.requestTimeout = 10_000;
-  const listener = await listen(address, 'host', (stream) => serveStream(server, stream), options.log);
+  // Node's HTTP server takes sockets that somebody else accepted by its `connection` event (node:http), but then
+  // neither times them out nor closes them: both are done here.
+  const streams = new Set<Socket>();
+  const limit = new Limit('connections of the API', MAX_CONNECTIONS, options.log);
+  const serve = (stream: Socket): void => {
+    stream.on('error', () => {}); // the client has gone
+    if (!limit.take()) {
+      stream.destroy();
+      return;
+    }
+    streams.add(stream);
+    stream.on('close', () => {
+      streams.delete(stream);
+      limit.give();
+    });
+    stream.setTimeout(IDLE_MS, () => stream.destroy());
+    server.emit('connection', stream);
+    stream.resume();
+  };
+  const listener = await listen(address, 'host', serve, options.log);
   return async () => {
     await listener.close();
-    server.closeAllConnections();
+    for (const stream of streams) stream.destroy();
   };
-}
-
-/** Node's HTTP server takes sockets that somebody else accepted by its `connection` event (node:http). */
-function serveStream(server: ReturnType<typeof createServer>, stream: Socket): void {
-  server.emit('connection', stream);
-  stream.resume();
 }
 
 async function answer(

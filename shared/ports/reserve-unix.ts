@@ -3,6 +3,9 @@ import { createStreamServer, listen, type PortableStreamReservation, reservation
 import { PrivateDirectory } from './private-directory.ts';
 import { placeSocket, removeIfSame } from './unix-path.ts';
 
+/** Paths that this process is taking just now: whoever comes second waits, and then finds the path taken. */
+const underWay = new Map<string, Promise<unknown>>();
+
 /**
  * Listens on a unix socket that only its owner may connect to (mode 0600). A socket that a dead process of ours left
  * behind is replaced; anything else at the path is refused and stays. close() takes the path away if it is still ours.
@@ -14,7 +17,15 @@ export async function reserveUnix(request: {
   readonly path: string;
   readonly log?: Logger;
 }): Promise<PortableStreamReservation> {
-  const { path, log } = request;
+  const { path } = request;
+  while (underWay.has(path)) await underWay.get(path);
+  const taking = take(request);
+  const done = taking.catch(() => {}).finally(() => underWay.delete(path));
+  underWay.set(path, done);
+  return taking;
+}
+
+async function take({ path, log }: Parameters<typeof reserveUnix>[0]): Promise<PortableStreamReservation> {
   const server = createStreamServer();
   // The mode of a socket file comes from the umask, which is the whole process's. Bound in a directory of mode 0700 and
   // linked into place when its mode is right, it is never open to others. A link, unlike a rename, refuses to replace

@@ -47,7 +47,8 @@ async function linkUnlessTaken(from: string, to: string): Promise<boolean> {
 /**
  * Removes what is at the path if it is a socket, ours by user, and refuses connections, as sockets of dead processes do.
  * The check and the removal cannot be one step. So it is first moved to where nobody else can put another in its place,
- * and looked at again: had the path changed hands meanwhile, it goes back.
+ * and looked at again: had the path changed hands meanwhile, it goes back. Two processes that replace the same stale
+ * socket in the same instant can still both believe that they have it; nothing that Node offers rules that out.
  */
 async function removeStale(directory: PrivateDirectory, path: string): Promise<void> {
   const found = await lstatIfThere(path);

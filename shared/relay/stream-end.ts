@@ -21,7 +21,7 @@ export interface StreamPolicy {
 
 /**
  * A client's or container's socket: TCP has a reset of its own; a unix socket is just closed. libuv before
- * 1.49 (Node 20) reports a reset that arrives together with data as an end (POLLHUP after a partial read, in
+ * 1.52 (Node 20) reports a reset that arrives together with data as an end (POLLHUP after a partial read, in
  * uv__stream_io), hence the probe on TCP: a TCP socket takes an empty write unless it was reset.
  */
 export const PLAIN_SOCKET: StreamPolicy = {

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -90,6 +92,22 @@ describe('the API', () => {
     ['POST', '/v1/forwards', `{"spec":"${'x'.repeat(70_000)}"}`, 400, 'BAD_REQUEST'],
   ])('answers %s %s %.20s with %i', async (method, url, body, status, code) => {
     expect(await call(method, url, body)).toEqual({ status, code });
+  });
+
+  it('an idle connection does not outlive the API', async () => {
+    const other = join(dir, 'other.sock');
+    const table = new ForwardTable(() => Promise.reject(new Error('unused')), silentLogger());
+    const end = await serveApi(parseAddress(`unix://${other}`), {
+      table,
+      vms: () => [],
+      log: silentLogger(),
+    });
+    const idle = connect(other);
+    await once(idle, 'connect');
+    const closed = once(idle, 'close');
+    await new ApiClient(other).list(); // by now the idle one has been accepted as well
+    await end();
+    await closed;
   });
 
   it('says what to look at when the host agent does not run', async () => {

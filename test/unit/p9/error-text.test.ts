@@ -12,7 +12,7 @@ describe('the words that Linux net/9p/error.c turns into the same errno', () => 
     ['LIMIT_REACHED', 'EMFILE', 'Too many open files'],
     ['LIMIT_REACHED', 'ENOSPC', 'file system is full'],
     ['UNSUPPORTED', 'EOPNOTSUPP', 'Operation not supported'],
-    ['POLICY_DENIED', 'EPERM', 'Operation not permitted'],
+    ['REFUSED', 'EPERM', 'Operation not permitted'],
     ['IO', 'EIO', 'i/o error'],
   ] as const)('%s with %s', (code, errno, word) => {
     expect(wordFor(new BridgeError(code, 'a long story about it', { errno }))).toBe(word);

@@ -39,7 +39,7 @@ describe('bind errors', () => {
   });
 
   it('one of ours is left alone', () => {
-    const ours = new BridgeError('POLICY_DENIED', 'no');
+    const ours = new BridgeError('REFUSED', 'no');
     expect(bindError(ours, { protocol: 'tcp', ip: '1.2.3.4', port: 80 })).toBe(ours);
   });
 });
