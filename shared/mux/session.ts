@@ -12,8 +12,9 @@ import { EventRing } from './event-ring.ts';
 import { COMMAND, encodeControlHeader, encodeErrno, encodeOpen, MAX_CONTROL_BYTES } from './frame.ts';
 import { CreditBudget, ReceiveWindow, type WindowSizes } from './window.ts';
 
-/** Payload that a channel may send before it is another's turn, bytes. */
+/** Payload that a channel may send before it is another's turn, bytes; more when nobody else waits. */
 const QUANTUM = 32 * 1024;
+const QUANTUM_ALONE = 256 * 1024;
 /** Send queues of the whole session past which every writer is asked to wait, bytes. */
 const SESSION_HIGH_WATER = 32 * 1024 * 1024;
 
@@ -152,7 +153,8 @@ export class MuxSession implements FrameSink, ChannelHost {
     while (room > 0 && this.sending.size > 0) {
       const [channel] = this.sending;
       this.sending.delete(channel!);
-      const { bytes, more } = channel!.takeInto(out, Math.min(QUANTUM, room));
+      const quantum = this.sending.size === 0 ? QUANTUM_ALONE : QUANTUM;
+      const { bytes, more } = channel!.takeInto(out, Math.min(quantum, room));
       room -= bytes;
       if (bytes > 0) this.ring.record(true, COMMAND.data, channel!.id, bytes);
       if (more) this.sending.add(channel!);
