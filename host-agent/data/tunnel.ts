@@ -103,20 +103,16 @@ function openChannel(active: ActiveLink, request: TunnelRequest): Promise<End> {
     let channel: ReturnType<typeof session.open>;
     try {
       channel = session.open(destination, {
+        ...end.events(),
         dialResult: (errno) => {
           settle();
           if (errno === 0) resolve(end);
           else reject(dialError(destination, errno));
         },
-        data: (chunk) => end.data(chunk),
-        end: () => end.ended(),
         reset: (errno) => {
           fail(dialError(destination, errno)); // nothing happens when the dial is over already
           end.aborted(errno);
         },
-        drain: () => end.drained(),
-        flushed() {},
-        closed: () => end.closed(),
       });
     } catch (error) {
       return fail(error as BridgeError);

@@ -14,8 +14,8 @@ export interface ChannelLike {
 
 /**
  * An end over a mux channel. What arrives while it is paused is held here; the channel's window bounds it,
- * because credit goes back only for what has been passed on. Give it the channel with `bind` and forward the
- * channel's events to it.
+ * because credit goes back only for what has been passed on. Give it the channel with `bind`, and the channel
+ * its `events`.
  */
 export class ChannelEnd implements End {
   private channel: ChannelLike | undefined;
@@ -82,6 +82,19 @@ export class ChannelEnd implements End {
 
   get backlog(): number {
     return this.channel?.writableLength ?? 0;
+  }
+
+  /** The channel's events, for its handler; an opener adds what it makes of the dial result. */
+  events() {
+    return {
+      dialResult(_errno: number) {},
+      data: (chunk: Buffer) => this.data(chunk),
+      end: () => this.ended(),
+      reset: (errno: number) => this.aborted(errno),
+      drain: () => this.drained(),
+      flushed() {},
+      closed: () => this.closed(),
+    };
   }
 
   // ---- the channel's events ----

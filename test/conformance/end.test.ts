@@ -63,15 +63,7 @@ const kinds: Record<string, () => Promise<EndPair>> = {
     for (const [index, end] of ends.entries()) {
       const channel = channels[index]!;
       end.bind(channel);
-      channel.handler = {
-        dialResult() {},
-        data: (chunk) => end.data(chunk),
-        end: () => end.ended(),
-        reset: (errno) => end.aborted(errno),
-        drain: () => end.drained(),
-        flushed() {},
-        closed: () => end.closed(),
-      };
+      channel.handler = end.events();
     }
     return { a: ends[0], b: ends[1], carry: () => pair.run() };
   },

@@ -94,15 +94,7 @@ export class HostLinks {
   private serveChannel(channel: Channel, link: Link): void {
     const end = new ChannelEnd();
     end.bind(channel);
-    channel.handler = {
-      dialResult() {},
-      data: (chunk) => end.data(chunk),
-      end: () => end.ended(),
-      reset: (errno) => end.aborted(errno),
-      drain: () => end.drained(),
-      flushed() {},
-      closed: () => end.closed(),
-    };
+    channel.handler = end.events();
     const { destination } = channel;
     serveIncoming(
       { destination, client: undefined, end, udpFlows: link.has('udp-flows') },
