@@ -1,7 +1,8 @@
+import { chooseEngine } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit } from '../shared/limit.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
@@ -13,6 +14,7 @@ import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
 import { VmLink } from './control/vm-link.ts';
+import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
 
 /** Connections at once, of all forwards, and of one. */
@@ -40,18 +42,23 @@ export async function startAgent(config: HostConfig, log: Logger): Promise<Agent
 
 async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<string[]> {
   const { signal } = scope;
+  const connectionCells = limitCells();
+  const connections = new Limit('connections of the host agent', MAX_CONNECTIONS, log, connectionCells);
+  const engine = await startEngine(config, connections, connectionCells, log);
+  if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
   for (const { vm } of [...config.connect, ...config.listen]) {
     const { legacyPeer, lane } = config;
-    links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal }));
+    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }));
   }
   const limits = {
-    connections: new Limit('connections of the host agent', MAX_CONNECTIONS, log),
+    connections,
     connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
     flowsPerForward: MAX_FLOWS_PER_FORWARD,
   };
-  const table = new ForwardTable((vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log }), log);
+  const table = new ForwardTable((vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }), log);
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);
@@ -67,12 +74,25 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<s
   return urls;
 }
 
+/** The engine is loaded only where it is wanted and works. */
+async function startEngine(
+  config: HostConfig,
+  limit: Limit,
+  cells: Int32Array,
+  log: Logger,
+): Promise<HostEngine | undefined> {
+  const start = await chooseEngine(config, log);
+  if (start === undefined) return undefined;
+  const { HostEngine } = await import('./data/linux/host-engine.ts');
+  return new HostEngine({ ...start, limit, limitCells: cells, log });
+}
+
 function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
   const dialer = createDialer(address, 'host');
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, dialer),
+    serve: (up) => link.serve(up, { ...dialer, address }),
     log: log.child({ vm: link.name }),
     signal: scope.signal,
   });

@@ -1,6 +1,7 @@
+import { chooseEngine } from '../shared/engine/choose.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit } from '../shared/limit.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
 import { createDialer } from '../shared/transport/dial.ts';
@@ -8,6 +9,7 @@ import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { HostLinks } from './control/host-links.ts';
 import { Acceptor } from './data/acceptor.ts';
+import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
 
 /** Connections that the shim carries at once, of all links. */
 const MAX_CONNECTIONS = 16_384;
@@ -23,14 +25,25 @@ export interface Shim {
 export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> {
   const scope = new Scope();
   const { signal } = scope;
+  const cells = limitCells();
+  const limit = new Limit('connections of the VM shim', MAX_CONNECTIONS, log, cells);
   const context = {
-    limit: new Limit('connections of the VM shim', MAX_CONNECTIONS, log),
+    limit,
     counters: { bytesUp: 0, bytesDown: 0 },
     log,
     signal,
   };
   const identity = new LinkIdentity('shim');
-  const links = new HostLinks({ identity, legacyPeer: config.legacyPeer, context, log, signal });
+  const { legacyPeer } = config;
+  // A shim that dials carries everything on its one link, which is no worker's.
+  const start = config.listen === undefined ? undefined : await chooseEngine(config, log);
+  const engine =
+    start === undefined
+      ? undefined
+      : await startEngine({ ...start, limit, limitCells: cells, onStream: (stream) => acceptor.accept(stream), log });
+  if (engine !== undefined) scope.defer(() => engine.close());
+  const keys = engine === undefined ? {} : { keys: engine };
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
   scope.defer(() => links.close());
   if (config.connect !== undefined) {
     const dialer = createDialer(config.connect, 'vm');
@@ -59,8 +72,17 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
     log,
     signal,
   });
-  const listener = await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log);
+  const listener =
+    engine === undefined
+      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log)
+      : await engine.listen(config.listen!);
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
   return { url: listener.url, close: () => scope.close() };
+}
+
+/** The engine is loaded only where it is wanted and works. */
+async function startEngine(options: ShimEngineOptions): Promise<ShimEngine> {
+  const { ShimEngine } = await import('./data/linux/shim-engine.ts');
+  return new ShimEngine(options);
 }

@@ -24,17 +24,19 @@ let names = 0;
 /**
  * @param lane as --lane of the host agent
  * @param transport what joins them
+ * @param engine as --engine of both
  */
 export async function joinPair(
   lane: 'dedicated' | 'multiplexed',
   transport: 'unix' | 'tcp' = 'unix',
+  engine: 'portable' | 'linux' = 'portable',
   log: Logger = silentLogger(),
 ): Promise<Joined> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
   const listen = transport === 'unix' ? `unix://${dir}/shim.sock` : 'tcp://127.0.0.1:0';
-  const shim = await startShim(shimConfig({ listen }), log);
+  const shim = await startShim(shimConfig({ listen, engine }), log);
   const control = `unix://${dir}/control.sock`;
-  const agent = await startAgent(hostConfig({ connect: [shim.url!], control: [control], lane }), log);
+  const agent = await startAgent(hostConfig({ connect: [shim.url!], control: [control], lane, engine }), log);
   const { signal } = new AbortController();
   return {
     dir,

@@ -17,6 +17,14 @@ export interface HostLinksOptions {
   readonly context: IncomingContext;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Told of the keys of links where workers accept dedicated streams. */
+  readonly keys?: StreamKeys;
+}
+
+/** Who else has to know which key belongs to which instance. */
+export interface StreamKeys {
+  addKey(streamKey: Buffer, streams: PeerStreams): void;
+  removeKey(streamKey: Buffer): void;
 }
 
 interface Host {
@@ -43,6 +51,7 @@ export class HostLinks {
       log,
       signal,
       onChannel: (channel, link) => this.serveChannel(channel, link),
+      onStreamKey: (link) => this.admit(link),
       onStreamReset: (streamId, errno, link) =>
         this.hosts.get(instanceOf(link))?.streams.remoteReset(streamId, errno),
     });
@@ -53,13 +62,14 @@ export class HostLinks {
     const { log } = this.options;
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
-    host.link = link;
     if (link.has('dedicated')) this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
+    host.link = link;
     host.streams.linkUp(link);
     log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     this.owners.delete(key);
+    this.options.keys?.removeKey(link.streamKey);
     if (host.link !== link) return;
     host.link = undefined;
     host.streams.linkDown();
@@ -74,6 +84,15 @@ export class HostLinks {
       host.streams.end();
       host.link?.close();
     }
+  }
+
+  /** Streams with the key of this link may come as soon as the host has heard that we know it. */
+  private admit(link: Link): void {
+    if (!link.has('dedicated')) return;
+    const host = this.hostOf(link);
+    host.link = link;
+    this.options.keys?.addKey(link.streamKey, host.streams);
+    void link.closed.then(() => this.options.keys?.removeKey(link.streamKey));
   }
 
   private hostOf(link: Link): Host {

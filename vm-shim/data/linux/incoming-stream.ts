@@ -1,0 +1,107 @@
+import { BridgeError, ERRNO, messageOf } from '../../../shared/errors.ts';
+import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
+import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { decodePreface, encodeResult, PREFACE_MAGIC, type Preface } from '../../../shared/preface.ts';
+import { ShimConnection } from './shim-connection.ts';
+import type { ShimWorker } from './shim-worker.ts';
+
+const HEAD_MS = 10_000;
+
+/**
+ * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links and
+ * datagrams are the main thread's.
+ */
+export class IncomingStream implements Watcher, Timed {
+  private readonly shim: ShimWorker;
+  private readonly fd: number;
+  private readonly deadline: Deadline;
+  private head: Buffer = Buffer.alloc(0);
+  private done = false;
+
+  /** Takes over the descriptor. */
+  constructor(shim: ShimWorker, fd: number) {
+    this.shim = shim;
+    this.fd = fd;
+    const { reactor } = shim;
+    this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
+    const errno = reactor.watch(fd, maskOf(shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX), this);
+    if (errno !== 0) this.refuse(`epoll_ctl failed (${errno})`);
+    else this.read(false); // whoever connects writes at once, so that the bytes are mostly there
+  }
+
+  expired(): void {
+    this.refuse(`no stream preface within ${HEAD_MS / 1000} s`);
+  }
+
+  ready(flags: number): void {
+    this.read(isHangUp(flags));
+  }
+
+  private read(hangUp: boolean): void {
+    const { libc, buffer } = this.shim.reactor;
+    const count = libc.read(this.fd, buffer.address, COPY_BYTES);
+    if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
+    if (count <= 0) return this.refuse('the other side closed before its first two bytes');
+    const fresh = buffer.bytes.subarray(0, count);
+    const bytes = this.head.length === 0 ? fresh : Buffer.concat([this.head, fresh]);
+    let preface: { value: Preface; used: number } | undefined;
+    try {
+      if (bytes.length >= 2 && bytes[0] === HANDSHAKE_TEXT[0] && bytes[1] === HANDSHAKE_TEXT[1])
+        return this.handOver(bytes);
+      if (bytes.length >= 2 && (bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1]))
+        throw new BridgeError('PROTOCOL', 'it is neither a link nor a dedicated stream');
+      preface = decodePreface(bytes);
+    } catch (error) {
+      return this.refuse(messageOf(error));
+    }
+    if (preface === undefined) {
+      this.head = Buffer.from(bytes);
+      if (hangUp || count === COPY_BYTES) this.read(hangUp);
+    } else this.serve(preface.value, bytes, preface.used, hangUp || count === COPY_BYTES);
+  }
+
+  private serve(preface: Preface, bytes: Buffer, used: number, more: boolean): void {
+    const { shim } = this;
+    const { destination } = preface;
+    const owner = shim.ownerOf(preface.streamKey);
+    if (owner === undefined) return this.deny();
+    if (destination.protocol === 'udp') return this.handOver(bytes);
+    this.finish();
+    new ShimConnection(shim, this.fd, owner, preface.streamId).dial(destination, bytes.subarray(used), more);
+  }
+
+  private deny(): void {
+    this.finish();
+    const { reactor, log } = this.shim;
+    const answer = encodeResult(ERRNO.EACCES);
+    answer.copy(reactor.buffer.bytes);
+    reactor.libc.write(this.fd, reactor.buffer.address, answer.length);
+    reactor.sockets.shutdownWrite(this.fd);
+    new AbortedStream(reactor, this.fd).announced();
+    log.warn(
+      { code: 'PERMISSION_DENIED' },
+      'stream refused: a dedicated stream carries the key of no link that is up',
+    );
+  }
+
+  private handOver(bytes: Buffer): void {
+    this.finish();
+    this.shim.handOver(this.fd, bytes);
+  }
+
+  private refuse(why: string): void {
+    this.finish();
+    this.shim.reactor.close(this.fd);
+    this.shim.log.warn({}, `stream refused: ${why}`);
+  }
+
+  private finish(): void {
+    if (this.done) return;
+    this.done = true;
+    this.shim.reactor.deadlinesOf(HEAD_MS).remove(this.deadline);
+    this.shim.unknown.give();
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * One dedicated stream in a worker: dials its container, and hands both to a Relay, which answers the host. The
+ * counterpart of data/incoming.ts and data/dialer.ts.
+ */
+import { describeDestination, type TcpDestination, type UnixDestination } from '../../../shared/destination.ts';
+import { BridgeError, ERRNO, errnoName } from '../../../shared/errors.ts';
+import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
+import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
+import { isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
+import {
+  maskOf,
+  PLAIN_TCP,
+  PLAIN_UNIX,
+  type SideKind,
+  TUNNEL_TCP,
+  TUNNEL_UNIX,
+} from '../../../shared/platform/linux/side.ts';
+import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
+import type { ShimWorker } from './shim-worker.ts';
+
+/** How long a container may take to accept, milliseconds. */
+const DIAL_MS = 10_000;
+/** A full backlog of a unix socket is tried again this often, and for two seconds, milliseconds. */
+const RETRY_MS = 5;
+const MAX_RETRIES = 400;
+
+export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
+  readonly relay: Relay;
+  readonly counters = new Float64Array(2);
+  private readonly shim: ShimWorker;
+  private readonly owner: number;
+  private readonly streamId: number;
+  private sockaddr: Buffer = NOWHERE;
+  private kind: SideKind = PLAIN_TCP;
+  private what = '';
+  private fd = -1;
+  private retries = 0;
+  private retrying = false;
+  private deadline: Deadline | undefined;
+  private early: Buffer | undefined;
+
+  /** Takes over the stream, which is watched. */
+  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number) {
+    this.shim = shim;
+    this.owner = owner;
+    this.streamId = streamId;
+    this.relay = new Relay(shim.reactor, fd, shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX, this);
+    shim.reactor.hand(fd, this.relay.initiating);
+  }
+
+  /**
+   * @param early what was read from the stream behind the preface
+   * @param more there may be more to read, or an end
+   */
+  dial(destination: TcpDestination | UnixDestination, early: Buffer, more: boolean): void {
+    const { shim, relay } = this;
+    const { reactor } = shim;
+    if (!shim.begin(this)) return relay.limit();
+    if (early.length > 0) this.early = Buffer.from(early);
+    relay.initiating.readable = more;
+    relay.initiating.hangUp = more;
+    const aborted = shim.streams.add(this.owner, this.streamId, this);
+    if (aborted !== undefined) return relay.resetByPeer(aborted);
+    const { protocol } = destination;
+    this.what = describeDestination(destination);
+    this.kind = protocol === 'tcp' ? PLAIN_TCP : PLAIN_UNIX;
+    try {
+      this.sockaddr = encodeSockaddr(
+        protocol === 'tcp'
+          ? { family: 'ip', ip: destination.ip, port: destination.port }
+          : { family: 'unix', path: destination.path },
+      );
+    } catch (error) {
+      return this.fail(error instanceof BridgeError ? error.errno : ERRNO.EINVAL);
+    }
+    this.fd = reactor.sockets.open(this.sockaddr);
+    if (this.fd < 0) return this.fail(reactor.libc.errno());
+    reactor.own(this.fd);
+    this.connect();
+  }
+
+  expired(): void {
+    this.deadline = undefined;
+    if (this.retrying) this.connect();
+    else this.fail(ERRNO.ETIMEDOUT);
+  }
+
+  ready(flags: number): void {
+    if ((flags & EPOLLOUT) === 0 && !isHangUp(flags)) return;
+    const errno = this.shim.reactor.sockets.pendingError(this.fd);
+    if (errno !== 0) this.fail(errno);
+    else this.connected();
+  }
+
+  resetByPeer(errno: number): void {
+    this.relay.resetByPeer(errno);
+  }
+
+  cancelDial(): void {
+    this.clearDeadline();
+    if (this.fd >= 0) this.shim.reactor.close(this.fd);
+    this.fd = -1;
+  }
+
+  confirmEnd(relay: Relay): void {
+    this.shim.streams.confirm(this.owner, relay);
+  }
+
+  announceReset(_relay: Relay, stream: AbortedStream, errno: number): void {
+    this.shim.streams.announce(this.owner, this.streamId, errno, stream);
+  }
+
+  released(): void {
+    this.shim.streams.remove(this.owner, this.streamId);
+    this.shim.released(this);
+  }
+
+  private connect(): void {
+    const { reactor } = this.shim;
+    this.retrying = false;
+    if (reactor.sockets.connect(this.fd, this.sockaddr) === 0) {
+      if (this.watch(maskOf(this.kind))) this.connected();
+      return;
+    }
+    const errno = reactor.libc.errno();
+    if (errno === EINPROGRESS) {
+      this.deadline = reactor.deadlinesOf(DIAL_MS).add(this, reactor.now);
+      this.watch(maskOf(this.kind) | EPOLLOUT);
+    } else if (errno === ERRNO.EAGAIN && ++this.retries <= MAX_RETRIES) {
+      this.retrying = true;
+      this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
+    } else this.fail(errno);
+  }
+
+  private watch(mask: number): boolean {
+    const errno = this.shim.reactor.watch(this.fd, mask, this);
+    if (errno !== 0) this.fail(errno);
+    return errno === 0;
+  }
+
+  private connected(): void {
+    this.clearDeadline();
+    const { fd, early } = this;
+    this.fd = -1;
+    this.early = undefined;
+    this.relay.dialled(fd, this.kind, early === undefined ? {} : { up: early });
+  }
+
+  private fail(errno: number): void {
+    this.cancelDial();
+    this.shim.log.debug({ errno }, `cannot dial ${this.what}: ${errnoName(errno)}`);
+    this.relay.dialFailed(errno);
+  }
+
+  private clearDeadline(): void {
+    if (this.deadline !== undefined)
+      this.shim.reactor.deadlinesOf(this.retrying ? RETRY_MS : DIAL_MS).remove(this.deadline);
+    this.deadline = undefined;
+  }
+}
+
+const NOWHERE = Buffer.alloc(0);
