@@ -1,8 +1,9 @@
+import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
@@ -42,23 +43,31 @@ export async function startAgent(config: HostConfig, log: Logger): Promise<Agent
 
 async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<string[]> {
   const { signal } = scope;
-  const connectionCells = limitCells();
-  const connections = new Limit('connections of the host agent', MAX_CONNECTIONS, log, connectionCells);
-  const engine = await startEngine(config, connections, connectionCells, log);
+  const cells = limitCells();
+  // A connection has its client's socket and at most one dedicated stream.
+  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  const connections = new Limit('connections of the host agent', most, log, cells);
+  const engine = await startEngine(config, connections, cells, log);
   if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
   for (const { vm } of [...config.connect, ...config.listen]) {
     const { legacyPeer, lane } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
-    links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }));
+    links.set(
+      vm,
+      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }),
+    );
   }
   const limits = {
     connections,
     connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
     flowsPerForward: MAX_FLOWS_PER_FORWARD,
   };
-  const table = new ForwardTable((vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }), log);
+  const table = new ForwardTable(
+    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }),
+    log,
+  );
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);

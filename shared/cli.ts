@@ -22,7 +22,10 @@ export function engineOption(): Option {
 }
 
 export function workersOption(): Option {
-  return new Option('--workers <number>', 'threads of the Linux engine; from the number of cores unless told');
+  return new Option(
+    '--workers <number>',
+    'threads of the Linux engine; from the number of cores unless told',
+  );
 }
 
 /** The option that every client of the API has. */

@@ -57,7 +57,8 @@ export function decodeHello(bytes: Buffer): Hello {
     Array.isArray(features) &&
     features.length <= 64 &&
     features.every((feature) => isText(feature, 64));
-  if (!valid) throw new BridgeError('PROTOCOL', 'the hello of the peer lacks a field or has one of a wrong type');
+  if (!valid)
+    throw new BridgeError('PROTOCOL', 'the hello of the peer lacks a field or has one of a wrong type');
   if (version !== LINK_VERSION)
     throw new BridgeError(
       'PROTOCOL',

@@ -24,15 +24,16 @@ export function addVmCommands(program: Command): void {
   program
     .command('claim')
     .description('publish a port from the VM through the control filesystem, until this command ends')
-    .argument('<spec>', 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]')
+    .argument(
+      '<spec>',
+      'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]',
+    )
     .requiredOption('--control <url>', 'where the 9P control filesystem is served')
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
     .action(runClaim);
 }
 
-async function runShim(
-  options: Parameters<typeof shimConfig>[0] & { logLevel: LogLevel },
-): Promise<void> {
+async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: LogLevel }): Promise<void> {
   const config = shimConfig(options);
   const log = createLogger('vm-shim', options.logLevel);
   const signalled = untilSignalled();

@@ -1,7 +1,9 @@
+import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine } from '../shared/engine/choose.ts';
+import { BridgeError } from '../shared/errors.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
 import { createDialer } from '../shared/transport/dial.ts';
@@ -9,6 +11,7 @@ import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { HostLinks } from './control/host-links.ts';
 import { Acceptor } from './data/acceptor.ts';
+import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
 
 /** Connections that the shim carries at once, of all links. */
@@ -26,12 +29,14 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
   const scope = new Scope();
   const { signal } = scope;
   const cells = limitCells();
-  const limit = new Limit('connections of the VM shim', MAX_CONNECTIONS, log, cells);
+  // A connection has at most one dedicated stream and its container's socket.
+  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  const limit = new Limit('connections of the VM shim', most, log, cells);
   const context = {
     limit,
     counters: { bytesUp: 0, bytesDown: 0 },
+    running: new Set<Stoppable>(),
     log,
-    signal,
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
@@ -40,11 +45,22 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
   const engine =
     start === undefined
       ? undefined
-      : await startEngine({ ...start, limit, limitCells: cells, onStream: (stream) => acceptor.accept(stream), log });
-  if (engine !== undefined) scope.defer(() => engine.close());
+      : await startEngine({
+          ...start,
+          limit,
+          limitCells: cells,
+          onStream: (stream) => acceptor.accept(stream),
+          log,
+        });
   const keys = engine === undefined ? {} : { keys: engine };
   const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
   scope.defer(() => links.close());
+  if (engine !== undefined) scope.defer(() => engine.close());
+  // Before the links go (cleanups run last first), so that the host hears of every reset.
+  scope.defer(() => {
+    const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
+    for (const each of [...context.running]) each.stop(reason);
+  });
   if (config.connect !== undefined) {
     const dialer = createDialer(config.connect, 'vm');
     const running = keepLinked({
@@ -54,11 +70,11 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
       log,
       signal,
     });
-    scope.defer(() => {
-      links.close(); // else the loop would go on serving its link
-      return running;
-    });
-    return { url: undefined, close: () => scope.close() };
+    const close = async (): Promise<void> => {
+      await scope.close();
+      await running;
+    };
+    return { url: undefined, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -70,8 +86,8 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
     },
     context,
     log,
-    signal,
   });
+  scope.defer(() => acceptor.close());
   const listener =
     engine === undefined
       ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log)

@@ -33,27 +33,27 @@ export class ApiClient {
 
   private call<T>(method: string, body?: object): Promise<T> {
     const { socketPath } = this;
+    const text = body === undefined ? '' : JSON.stringify(body);
+    // Without a length Node sends the body of a DELETE unframed, and nobody can read it (_http_outgoing).
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     return new Promise((resolve, reject) => {
-      const call = request(
-        { socketPath, method, path: '/v1/forwards', headers: { 'content-type': 'application/json' } },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', (error) => reject(unreachable(socketPath, error)));
-          response.on('end', () => {
-            try {
-              const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-              if (response.statusCode! < 300) return resolve(value as T);
-              const { code, message } = value as { code: ErrorCode; message: string };
-              reject(new BridgeError(code, message));
-            } catch (error) {
-              reject(unreachable(socketPath, error));
-            }
-          });
-        },
-      );
+      const call = request({ socketPath, method, path: '/v1/forwards', headers }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', (error) => reject(unreachable(socketPath, error)));
+        response.on('end', () => {
+          try {
+            const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+            if (response.statusCode! < 300) return resolve(value as T);
+            const { code, message } = value as { code: ErrorCode; message: string };
+            reject(new BridgeError(code, message));
+          } catch (error) {
+            reject(unreachable(socketPath, error));
+          }
+        });
+      });
       call.on('error', (error) => reject(unreachable(socketPath, error)));
-      call.end(body === undefined ? undefined : JSON.stringify(body));
+      call.end(text);
     });
   }
 }
@@ -66,5 +66,7 @@ function unreachable(socketPath: string, error: unknown): BridgeError {
     EACCES: 'permission denied; the socket belongs to the user who runs the host agent',
   };
   const reason = (errno !== undefined && why[errno]) || messageOf(error);
-  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, { cause: error });
+  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, {
+    cause: error,
+  });
 }

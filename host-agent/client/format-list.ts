@@ -15,7 +15,12 @@ export function formatList({ forwards, vms }: ForwardList): string {
   ]);
   const table = [HEADINGS, ...rows];
   const widths = HEADINGS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
-  const lines = table.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd());
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
   const down = vms.filter(({ up }) => !up).map(({ name }) => `no link to VM ${name}`);
   return `${[...lines, ...down].join('\n')}\n`;
 }

@@ -56,18 +56,30 @@ export class ForwardTable {
   async claim(request: ClaimRequest): Promise<Claim> {
     if (this.closed) throw new BridgeError('CANCELLED', 'the host agent is stopping');
     if (!this.limit.take())
-      throw new BridgeError('LIMIT_REACHED', `there are ${MAX_FORWARDS} forwards already, the most there may be`);
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `there are ${MAX_FORWARDS} forwards already, the most there may be`,
+      );
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
-      opened = await this.open(request.vm, request.spec);
+      opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.limit.give();
       const { owner, vm } = request;
-      this.log.warn({ owner, vm, spec: formatSpec(request.spec) }, `not exposed: ${(error as Error).message}`);
+      this.log.warn(
+        { owner, vm, spec: formatSpec(request.spec) },
+        `not exposed: ${(error as Error).message}`,
+      );
       throw error;
     }
     const { resolved, forward } = opened;
-    const entry: Entry = { ...request, spec: resolved, forward, since: new Date(), stats: () => forward.stats() };
+    const entry: Entry = {
+      ...request,
+      spec: resolved,
+      forward,
+      since: new Date(),
+      stats: () => forward.stats(),
+    };
     this.entries.add(entry);
     this.logExposed(entry);
     if (this.closed) {
@@ -110,6 +122,18 @@ export class ForwardTable {
   async close(): Promise<void> {
     this.closed = true;
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
+  }
+
+  /**
+   * docker asks for `::` beside `0.0.0.0`, and fails the whole container when one is refused. On a host
+   * without IPv6 the second is therefore granted and marked as not bound.
+   */
+  private unboundTwin({ vm, spec }: ClaimRequest, error: unknown): { resolved: PortSpec; forward: Forward } {
+    const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
+    if (!missing || spec.protocol === 'unix' || spec.hostIp !== '::') throw error;
+    if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
+    this.log.warn({ vm, spec: formatSpec(spec) }, 'granted but not bound: this host has no IPv6');
+    return { resolved: spec, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
 
   private logExposed({ owner, vm, spec }: Entry): void {

@@ -19,7 +19,10 @@ export function portDoor({ table, vm, owner, log }: PortDoorOptions): PortDoor {
       let released: Promise<void> | undefined;
       return {
         resolved: formatSpec(claim.spec),
-        status: () => `exposed for VM ${vm} since ${claim.since.toISOString()}`,
+        status: () =>
+          claim.stats().not_bound === 1
+            ? 'not bound: this host has no IPv6'
+            : `exposed for VM ${vm} since ${claim.since.toISOString()}`,
         stats: () => claim.stats(),
         release: (options) => {
           released ??= table

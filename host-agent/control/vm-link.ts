@@ -8,8 +8,8 @@ import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
+import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
 

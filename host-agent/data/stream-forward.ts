@@ -38,8 +38,7 @@ export class StreamForward implements Forward {
   constructor(options: StreamForwardOptions) {
     this.options = options;
     const { name, limits, log, reservation } = options;
-    this.limit =
-      options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
+    this.limit = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
     reservation.start((socket) => this.serve(socket));
   }
 

@@ -138,7 +138,9 @@ const CODE_OF_ERRNO = new Map<number, ErrorCode>([
 
 function dialError(destination: Destination, errno: number): BridgeError {
   const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
-  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, { errno });
+  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, {
+    errno,
+  });
 }
 
 function cancelled(destination: Destination): BridgeError {

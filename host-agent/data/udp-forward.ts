@@ -3,9 +3,10 @@
  * address. Nothing here blocks: what the link does not take is dropped and counted.
  */
 import type { Destination } from '../../shared/destination.ts';
+import { BridgeError } from '../../shared/errors.ts';
 import { ipToBytes } from '../../shared/ip.ts';
-import type { Logger } from '../../shared/logger.ts';
 import { Limit } from '../../shared/limit.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { UdpLocal, UdpReservation } from '../../shared/ports/reservation.ts';
 import { type Flow, FlowTable, flowKey } from '../../shared/relay/udp-flows.ts';
 import type { UdpAddress } from '../../shared/relay/udp-frame.ts';
@@ -55,7 +56,9 @@ export class UdpForward implements Forward {
     const { limits, log, name, reservation } = options;
     this.flows = new FlowTable({ max: limits.flowsPerForward, now: () => performance.now() });
     this.limit = new Limit(`UDP flows of ${name}`, limits.flowsPerForward, log);
-    this.sweeper = setInterval(() => this.flows.sweep().forEach((flow) => this.end(flow)), SWEEP_MS);
+    this.sweeper = setInterval(() => {
+      for (const flow of this.flows.sweep()) this.end(flow);
+    }, SWEEP_MS);
     this.sweeper.unref();
     reservation.start(
       (local, payload, peer) => this.receive(local, payload, peer),
@@ -122,16 +125,20 @@ export class UdpForward implements Forward {
     const { destination, links, log, name } = this.options;
     const { signal } = this.cancel;
     this.opening = true;
+    let path: UdpPath | undefined;
+    let over = false;
     try {
       const active = await links.whenUp(signal);
-      const path = await openUdpPath(active, destination, signal, {
+      path = await openUdpPath(active, destination, signal, {
         answer: (flow, payload) => this.answer(flow, payload),
         flowEnded: (flow) => void this.flows.delete(flow),
         closed: () => {
+          over = true;
           if (this.path === path) this.path = undefined;
         },
       });
       if (signal.aborted) return path.close();
+      if (over) throw new BridgeError('LINK_LOST', 'the stream to the VM ended at once');
       this.path = path;
       for (const { flow, client, payload } of this.held.splice(0)) this.send(path, flow, client, payload);
     } catch (error) {

@@ -38,8 +38,7 @@ export async function openUdpPath(
   if (!active.link.has('udp-flows')) return new ChannelPerFlow(active, destination, signal, handler);
   const end = await openTunnel(active, { destination, client: undefined, signal });
   const stream = new DatagramStream<FlowFrame>(end, flowCodec(), {
-    frame: ({ flow, ended, payload }) =>
-      ended ? handler.flowEnded(flow) : handler.answer(flow, payload),
+    frame: ({ flow, ended, payload }) => (ended ? handler.flowEnded(flow) : handler.answer(flow, payload)),
     closed: () => handler.closed(),
   });
   return {

@@ -24,7 +24,10 @@ export interface LinuxEngineStart {
  * @returns undefined for the portable engine
  * @throws BridgeError UNSUPPORTED when the Linux engine is insisted on and cannot be had
  */
-export async function chooseEngine(options: EngineOptions, log: Logger): Promise<LinuxEngineStart | undefined> {
+export async function chooseEngine(
+  options: EngineOptions,
+  log: Logger,
+): Promise<LinuxEngineStart | undefined> {
   const { engine } = options;
   const workers = options.workers ?? defaultWorkers(availableParallelism());
   if (engine === 'portable') {
@@ -37,7 +40,10 @@ export async function chooseEngine(options: EngineOptions, log: Logger): Promise
     const { loadLibc } = await import('../platform/linux/libc.ts');
     const libc = await loadLibc();
     const why = engine === 'linux' ? 'asked for' : 'it works here';
-    log.info({ engine: 'linux', why, workers }, `connections are carried by the Linux engine (${workers} workers)`);
+    log.info(
+      { engine: 'linux', why, workers },
+      `connections are carried by the Linux engine (${workers} workers)`,
+    );
     return { libc, workers };
   } catch (error) {
     const why = messageOf(error);

@@ -44,7 +44,9 @@ export function dedicatedEnd({ socket, streamId, streams, answers }: DedicatedSt
 }
 
 function resetByPeer(errno: number): BridgeError {
-  return new BridgeError('RESET', `the connection was reset behind the link (${errnoName(errno)})`, { errno });
+  return new BridgeError('RESET', `the connection was reset behind the link (${errnoName(errno)})`, {
+    errno,
+  });
 }
 
 /** Destroys the socket when the peer has closed it, or after LINGER_MS. */

@@ -11,7 +11,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
 /** How long an end, or an abort that could not be said, waits for the link, milliseconds. */
-export const HOLD_MS = 5_000;
+export const HOLD_MS = 4_000;
 /** Resets that arrived before their stream did; kept so that the stream is aborted when it comes. */
 const MAX_EARLY = 1_024;
 

@@ -7,7 +7,8 @@ export interface HeadOptions {
   /** More bytes than this without a result are refused. */
   readonly maxBytes: number;
   readonly timeoutMs: number;
-  readonly signal: AbortSignal;
+  /** Gives up; without it the caller gives up by destroying the stream. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -32,7 +33,7 @@ export function readHead<T>(
       stream.removeListener('end', onEnd);
       stream.removeListener('error', onError);
       stream.removeListener('close', onEnd);
-      signal.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', onAbort);
     };
     const fail = (error: unknown): void => {
       settle();
@@ -67,8 +68,8 @@ export function readHead<T>(
       () => fail(new BridgeError('TIMEOUT', `no ${what} within ${timeoutMs / 1000} s`)),
       timeoutMs,
     );
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
     stream.on('data', onData);
     stream.on('end', onEnd);
     stream.on('close', onEnd);

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { BridgeError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Dialer } from '../transport/transport.ts';

@@ -89,7 +89,10 @@ export class MuxSession implements FrameSink, ChannelHost {
   open(destination: Destination, handler: ChannelHandler): Channel {
     if (this.failed) throw new BridgeError('LINK_LOST', 'the link to the VM is down');
     if (this.channels.size >= this.options.maxChannels)
-      throw new BridgeError('LIMIT_REACHED', `the link carries its most channels (${this.options.maxChannels})`);
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `the link carries its most channels (${this.options.maxChannels})`,
+      );
     const id = this.freeId();
     this.send(encodeOpen(id, destination), COMMAND.open, id, 0);
     const channel = new Channel(id, destination, this, new ReceiveWindow(this.budget), {

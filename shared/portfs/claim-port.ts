@@ -61,13 +61,13 @@ async function request(
   const bytes = Buffer.from(spec);
   const taken = await client.write(fid, 0, bytes);
   if (taken !== bytes.length)
-    throw new BridgeError('BAD_REQUEST', `${taken} of ${bytes.length} bytes of the request were taken`);
+    throw new BridgeError('REFUSED', `${taken} of ${bytes.length} bytes of the request were taken`);
   const answer = Buffer.from(await client.read(fid, 0, ANSWER_BYTES))
     .toString()
     .trimEnd();
   if (answer.startsWith('OK ')) return { fid, resolved: answer.slice('OK '.length) };
   const reason = answer.startsWith('ERROR ') ? answer.slice('ERROR '.length) : `unexpected answer: ${answer}`;
-  throw new BridgeError('BAD_REQUEST', reason);
+  throw new BridgeError('REFUSED', reason);
 }
 
 function releaser(client: P9Client, ctl: number): () => Promise<void> {

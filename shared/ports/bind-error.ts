@@ -23,10 +23,11 @@ export function bindError(error: unknown, request: BindRequest): BridgeError {
         cause: error,
       });
     case 'EADDRNOTAVAIL':
+    case 'EAFNOSUPPORT': // a host without IPv6 has none of its addresses
       return new BridgeError(
         'ADDRESS_NOT_AVAILABLE',
         `listen ${request.protocol} ${where}: bind: cannot assign requested address`,
-        { cause: error },
+        { errno: name, cause: error },
       );
     case 'EACCES':
     case 'EPERM':

@@ -104,9 +104,13 @@ export class ChannelEnd implements End {
   aborted(errno: number): void {
     if (this.over) return;
     this.giveUp();
-    this.failure = new BridgeError('RESET', `the connection was reset behind the link (${errnoName(errno)})`, {
-      errno,
-    });
+    this.failure = new BridgeError(
+      'RESET',
+      `the connection was reset behind the link (${errnoName(errno)})`,
+      {
+        errno,
+      },
+    );
     this.handler?.reset(this.failure);
   }
 

@@ -82,7 +82,7 @@ export class Connection {
 
   private act(action: Action): void {
     const { initiating, target } = this;
-    const reason = this.reason ?? new BridgeError('RESET', 'the connection was reset');
+    const reason = this.reason ?? RESET;
     switch (action) {
       case 'accept-initiating':
         return initiating.accept();
@@ -121,13 +121,16 @@ export class Connection {
       closed: () => {
         if (up) this.initiatingClosed = true;
         else this.targetClosed = true;
-        this.feed(
-          up ? 'initiating-gone' : 'target-gone',
-          new BridgeError('RESET', `the ${up ? 'client' : 'target'} went away`),
-        );
+        if (up) this.feed('initiating-gone', INITIATING_GONE);
+        else this.feed('target-gone', TARGET_GONE);
       },
     };
   }
 }
+
+// Made once: an error with its stack costs more than the rest of closing a connection.
+const RESET = new BridgeError('RESET', 'the connection was reset');
+const INITIATING_GONE = new BridgeError('RESET', 'the initiating side went away');
+const TARGET_GONE = new BridgeError('RESET', 'the target went away');
 
 const NOBODY: EndHandler = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };

@@ -1,7 +1,13 @@
 import { BridgeError } from '../errors.ts';
 import type { End } from './end.ts';
-import { encodeFlowFrame, encodeU16Frame, type FlowFrame, FlowFrameDecoder } from './udp-frame.ts';
-import { type U16Frame, U16FrameDecoder } from './udp-frame.ts';
+import {
+  encodeFlowFrame,
+  encodeU16Frame,
+  type FlowFrame,
+  FlowFrameDecoder,
+  type U16Frame,
+  U16FrameDecoder,
+} from './udp-frame.ts';
 
 /** One notation of datagrams on a byte stream; a fresh one for each stream, because decoding has state. */
 export interface FrameCodec<F> {

@@ -78,6 +78,7 @@ export class StreamEnd implements End {
     socket.on('end', () => this.ended());
     if (this.failure !== undefined) handler.reset(this.failure);
     if (this.isClosed) handler.closed();
+    else if (!this.over) socket.read(0); // reads one buffer ahead while paused, else a reset would not be noticed
   }
 
   accept(): void {

@@ -23,25 +23,27 @@ export function callApi(
   agent?: Agent,
 ): Promise<{ status: number; body: unknown }> {
   return new Promise((resolve, reject) => {
-    const headers = { 'content-type': 'application/json' };
+    const text = body === undefined ? '' : JSON.stringify(body);
+    // Node frames no body of a DELETE by itself.
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     const options = { socketPath, method, path: '/v1/forwards', headers, agent: agent ?? false };
     const call = request(options, (response) => {
-      let text = '';
+      let answer = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
-        text += chunk;
+        answer += chunk;
       });
       response.on('error', reject);
       response.on('end', () => {
         try {
-          resolve({ status: response.statusCode!, body: JSON.parse(text) as unknown });
+          resolve({ status: response.statusCode!, body: JSON.parse(answer) as unknown });
         } catch (error) {
           reject(error);
         }
       });
     });
     call.on('error', reject);
-    call.end(body === undefined ? undefined : JSON.stringify(body));
+    call.end(text);
   });
 }
 

@@ -16,4 +16,5 @@ export const whyNotLinux: string | undefined = await (async () => {
 if (whyNotLinux !== undefined) console.log(`the Linux engine is not tested: ${whyNotLinux}`);
 
 export type EngineName = 'portable' | 'linux';
-export const engines: readonly EngineName[] = whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];
+export const engines: readonly EngineName[] =
+  whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];

@@ -22,14 +22,25 @@ export function connectTo(where: number | string): Promise<Socket> {
   });
 }
 
-/** Reads to the end, dropping the bytes. */
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Reads to the end, dropping the bytes. A reset that comes together with data is reported as an end by some
+ * versions of libuv (uv__stream_io, POLLHUP after a short read), so an end is believed only when a write of
+ * nothing succeeds; a side that has half-closed itself cannot ask.
+ */
 export function fateOf(socket: Socket): Promise<Fate> {
   return new Promise((resolve) => {
     let bytes = 0;
     socket.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
     });
-    socket.on('end', () => resolve({ how: 'end', bytes }));
+    socket.on('end', () => {
+      if (!socket.writable) return resolve({ how: 'end', bytes });
+      socket.write(NOTHING, (error) => {
+        if (error === null || error === undefined) resolve({ how: 'end', bytes });
+      });
+    });
     socket.on('error', (error: NodeJS.ErrnoException) =>
       resolve({ how: error.code ?? error.message, bytes }),
     );

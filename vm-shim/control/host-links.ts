@@ -62,14 +62,14 @@ export class HostLinks {
     const { log } = this.options;
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
-    if (link.has('dedicated')) this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.link = link;
+    if (link.has('dedicated'))
+      this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.streams.linkUp(link);
     log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     this.owners.delete(key);
-    this.options.keys?.removeKey(link.streamKey);
     if (host.link !== link) return;
     host.link = undefined;
     host.streams.linkDown();
@@ -88,11 +88,12 @@ export class HostLinks {
 
   /** Streams with the key of this link may come as soon as the host has heard that we know it. */
   private admit(link: Link): void {
-    if (!link.has('dedicated')) return;
+    const { keys } = this.options;
+    if (keys === undefined || !link.has('dedicated')) return;
     const host = this.hostOf(link);
     host.link = link;
-    this.options.keys?.addKey(link.streamKey, host.streams);
-    void link.closed.then(() => this.options.keys?.removeKey(link.streamKey));
+    keys.addKey(link.streamKey, host.streams);
+    void link.closed.then(() => keys.removeKey(link.streamKey));
   }
 
   private hostOf(link: Link): Host {

@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describeDestination, type TcpDestination, type UnixDestination } from '../../shared/destination.ts';
 import { BridgeError, errnoNumber, messageOf } from '../../shared/errors.ts';
 import type { End } from '../../shared/relay/end.ts';
@@ -31,8 +31,9 @@ export function dialContainer(
     };
     const fail = (error: BridgeError): void => {
       settle();
-      socket.on('error', () => {}); // destroyed while connecting; nobody is left to tell
-      socket.destroy();
+      socket.on('error', () => {}); // given up while connecting; nobody is left to tell
+      if (destination.protocol === 'unix') socket.destroy();
+      else giveUp(socket);
       reject(error);
     };
     const cancel = (): void => fail(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));
@@ -49,12 +50,23 @@ export function dialContainer(
   });
 }
 
+/**
+ * Gives up a TCP socket that connects. The kernel may have connected it without Node knowing yet; its container would
+ * take a mere close for an end, so it is reset when that shows in the next turn.
+ */
+function giveUp(socket: Socket): void {
+  socket.once('connect', () => socket.resetAndDestroy());
+  setImmediate(() => setImmediate(() => socket.destroy()));
+}
+
 function dialError(what: string, error: Error): BridgeError {
   const errno = errnoNumber(error);
   const refused = (error as { code?: string }).code === 'ECONNREFUSED';
   return new BridgeError(
     refused ? 'DIAL_REFUSED' : 'DIAL_FAILED',
-    refused ? `${what} refused the connection: nothing listens there` : `cannot dial ${what}: ${messageOf(error)}`,
+    refused
+      ? `${what} refused the connection: nothing listens there`
+      : `cannot dial ${what}: ${messageOf(error)}`,
     { errno, cause: error },
   );
 }

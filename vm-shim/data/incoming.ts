@@ -23,36 +23,36 @@ export interface IncomingContext {
   readonly limit: Limit;
   readonly log: Logger;
   readonly counters: { bytesUp: number; bytesDown: number };
-  /** Ends everything that runs. */
-  readonly signal: AbortSignal;
+  /** Everything that runs, so that the shim can end it when it stops. */
+  readonly running: Set<Stoppable>;
+}
+
+export interface Stoppable {
+  /** Ends it at once, both sides by a reset. */
+  stop(reason: BridgeError): void;
 }
 
 /** Carries one connection until both its ends are closed. */
 export function serveIncoming(incoming: Incoming, context: IncomingContext): void {
   const { destination, end } = incoming;
-  const { limit } = context;
-  const full = new BridgeError('LIMIT_REACHED', `the VM shim carries its most connections (${limit.max})`);
+  const { limit, running } = context;
+  const counted = limit.take();
   if (destination.protocol === 'udp') {
-    if (limit.take()) serveDatagrams(end, destination, incoming.udpFlows, context);
-    else {
-      end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
-      end.refuse(full);
-    }
-    return;
+    if (counted) return serveDatagrams(end, destination, incoming.udpFlows, context);
+    end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
+    return end.refuse(fullError(limit));
   }
   const dial = new AbortController();
-  const stop = (): void => connection.stop(new BridgeError('CANCELLED', 'the VM shim is stopping'));
-  const counted = limit.take();
   const connection = new Connection(end, {
     counters: context.counters,
     cancelDial: () => dial.abort(),
     closed: () => {
-      context.signal.removeEventListener('abort', stop);
+      running.delete(connection);
       if (counted) limit.give();
     },
   });
-  if (!counted) return connection.limit(full);
-  context.signal.addEventListener('abort', stop, { once: true });
+  if (!counted) return connection.limit(fullError(limit));
+  running.add(connection);
   dialContainer(destination, dial.signal).then(
     (target) => connection.dialled(target),
     (error: BridgeError) => {
@@ -60,4 +60,8 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
       connection.dialFailed(error);
     },
   );
+}
+
+function fullError(limit: Limit): BridgeError {
+  return new BridgeError('LIMIT_REACHED', `the VM shim carries its most connections (${limit.max})`);
 }

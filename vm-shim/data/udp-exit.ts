@@ -4,6 +4,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import type { UdpDestination } from '../../shared/destination.ts';
+import { BridgeError } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
 import type { End } from '../../shared/relay/end.ts';
@@ -28,13 +29,13 @@ export function serveDatagrams(
 ): void {
   end.accept();
   const exits = new Exits(destination, context);
-  const stop = (): void => stream.close();
+  const running = { stop: () => stream.close() };
   const closed = (): void => {
-    context.signal.removeEventListener('abort', stop);
+    context.running.delete(running);
     exits.close();
     context.limit.give();
   };
-  context.signal.addEventListener('abort', stop, { once: true });
+  context.running.add(running);
   const stream = udpFlows ? flowStream(end, exits, closed) : legacyStream(end, exits, closed);
 }
 
@@ -80,6 +81,9 @@ interface Exit {
   held: Buffer[] | undefined;
 }
 
+/** No flow is made because the shim carries its most connections; its datagram is dropped. */
+const FULL = new BridgeError('LIMIT_REACHED', 'no more UDP flows');
+
 /** The sockets of one stream's flows. */
 class Exits {
   private readonly destination: UdpDestination;
@@ -93,12 +97,16 @@ class Exits {
     this.context = context;
     this.flows = new FlowTable({ max: MAX_FLOWS, now: () => performance.now() });
     this.limit = new Limit(`UDP flows to ${destination.ip}:${destination.port}`, MAX_FLOWS, context.log);
-    this.sweeper = setInterval(() => this.flows.sweep().forEach((flow) => this.finish(flow)), SWEEP_MS);
+    this.sweeper = setInterval(() => {
+      for (const flow of this.flows.sweep()) this.finish(flow);
+    }, SWEEP_MS);
     this.sweeper.unref();
   }
 
   send(key: string, payload: Buffer, reply: Reply): void {
-    const { flow, evicted } = this.flows.touchByKey(key, (id) => this.open(id, reply));
+    const touched = this.touch(key, reply);
+    if (touched === undefined) return;
+    const { flow, evicted } = touched;
     if (evicted !== undefined) {
       this.limit.refuse();
       this.finish(evicted);
@@ -111,17 +119,36 @@ class Exits {
   /** The host has ended a flow. */
   end(key: string): void {
     const flow = this.flows.deleteByKey(key);
-    flow?.value.socket.close();
+    if (flow !== undefined) this.release(flow);
   }
 
   close(): void {
     clearInterval(this.sweeper);
-    for (const flow of this.flows.clear()) flow.value.socket.close();
+    for (const flow of this.flows.clear()) this.release(flow);
+  }
+
+  /** A flow's socket counts as a connection, so that flows cannot use up the descriptors of those. */
+  private touch(key: string, reply: Reply): ReturnType<FlowTable<Exit>['touchByKey']> | undefined {
+    const { limit } = this.context;
+    try {
+      return this.flows.touchByKey(key, (id) => {
+        if (!limit.take()) throw FULL;
+        return this.open(id, reply);
+      });
+    } catch (error) {
+      if (error === FULL) return undefined;
+      throw error;
+    }
   }
 
   private finish(flow: Flow<Exit>): void {
     flow.value.reply.ended();
+    this.release(flow);
+  }
+
+  private release(flow: Flow<Exit>): void {
     flow.value.socket.close();
+    this.context.limit.give();
   }
 
   private open(id: number, reply: Reply): Exit {
@@ -133,10 +160,17 @@ class Exits {
     });
     // ECONNREFUSED comes here when the container's port is closed: the flow waits for it to open again.
     socket.on('error', (error) => this.context.log.debug(`UDP flow to ${ip}:${port}: ${error.message}`));
-    socket.connect(port, ip, (error?: Error) => {
-      const held = exit.held ?? [];
+    socket.connect(port, ip, (error?: Error | null) => {
+      if (exit.held === undefined || this.flows.touchById(id) === undefined) return; // ended meanwhile
+      const held = exit.held;
       exit.held = undefined;
-      if (error === undefined || error === null) for (const payload of held) socket.send(payload, ignoreSendError);
+      if (error) {
+        this.context.log.info(`cannot send datagrams to ${ip}:${port}: ${error.message}`);
+        const flow = this.flows.delete(id);
+        if (flow !== undefined) this.finish(flow);
+        return;
+      }
+      for (const payload of held) socket.send(payload, ignoreSendError);
     });
     return exit;
   }

@@ -1,7 +1,7 @@
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
-import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
@@ -158,7 +158,10 @@ export class ForwardListener implements Watcher, Timed {
       return;
     }
     if (!this.toldOfExhaustion)
-      this.context.log.warn({ forward: this.name, errno }, 'out of descriptors or memory: accepting is paused');
+      this.context.log.warn(
+        { forward: this.name, errno },
+        'out of descriptors or memory: accepting is paused',
+      );
     this.toldOfExhaustion = true;
     this.reactor.unwatch(this.listenFd);
     this.listening = false;

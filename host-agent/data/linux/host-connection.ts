@@ -9,7 +9,13 @@ import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.t
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import { maskOf, PLAIN_TCP, PLAIN_UNIX, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import {
+  maskOf,
+  PLAIN_TCP,
+  PLAIN_UNIX,
+  TUNNEL_TCP,
+  TUNNEL_UNIX,
+} from '../../../shared/platform/linux/side.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { ForwardListener } from './forward-listener.ts';
@@ -119,7 +125,8 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     const { address, bytes } = reactor.buffer;
     const length = this.path.templateOf(this.forward).write(bytes, this.streamId, this.peer);
     // A fresh stream takes a preface whole: it is smaller than any socket buffer.
-    if (reactor.libc.write(this.fd, address, length) !== length) return this.fail(ERRNO.ECONNABORTED, 'write');
+    if (reactor.libc.write(this.fd, address, length) !== length)
+      return this.fail(ERRNO.ECONNABORTED, 'write');
     this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
     const early = streams.add(this.path.owner, this.streamId, this);
     if (early !== undefined) this.resetByPeer(early);
@@ -184,7 +191,9 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   private setDeadline(next: undefined): void {
     if (this.deadline !== undefined)
-      this.forward.reactor.deadlinesOf(this.phase === 'connecting' ? RETRY_MS : ANSWER_MS).remove(this.deadline);
+      this.forward.reactor
+        .deadlinesOf(this.phase === 'connecting' ? RETRY_MS : ANSWER_MS)
+        .remove(this.deadline);
     this.deadline = next;
   }
 }

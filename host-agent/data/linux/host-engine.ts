@@ -5,8 +5,12 @@ import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
 import type { Libc } from '../../../shared/platform/linux/libc.ts';
-import { type Listener, openTcpListener, openUnixListener } from '../../../shared/platform/linux/open-listener.ts';
 import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
+import {
+  type Listener,
+  openTcpListener,
+  openUnixListener,
+} from '../../../shared/platform/linux/open-listener.ts';
 import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
@@ -119,7 +123,14 @@ export class HostEngine {
   /** Serves a listener from now on; it is the forward's. */
   serve(
     listener: Listener,
-    options: { vm: string; name: string; destination: Destination; links: LinkSource; limits: DataLimits; log: Logger },
+    options: {
+      vm: string;
+      name: string;
+      destination: Destination;
+      links: LinkSource;
+      limits: DataLimits;
+      log: Logger;
+    },
   ): LinuxForward {
     const { name, destination, limits } = options;
     const cells = limitCells();
@@ -195,7 +206,8 @@ export class HostEngine {
       counters[ACTIVE] = 0;
       served.forward.lost(lost);
       this.limit.give(lost);
-      if (lost > 0) this.log.warn({ forward: served.order.name, lost }, 'connections were lost with their worker');
+      if (lost > 0)
+        this.log.warn({ forward: served.order.name, lost }, 'connections were lost with their worker');
       served.waiting.delete(index);
       this.settle(id, served);
     }

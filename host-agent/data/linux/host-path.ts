@@ -1,5 +1,5 @@
-import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import { AF_UNIX } from '../../../shared/platform/linux/constants.ts';
+import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import type { PathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
 

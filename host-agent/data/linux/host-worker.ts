@@ -43,6 +43,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
         this.closeForward(order.id, order.now);
         return;
       case 'stop':
+        for (const forward of [...this.forwards.values(), ...this.closing]) forward.close(true);
         return this.reactor.stop();
     }
   }
@@ -57,10 +58,6 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
 
   handOver(forward: number, fd: number): void {
     this.worker.post({ type: 'client', forward, fd });
-  }
-
-  close(): void {
-    for (const forward of [...this.forwards.values(), ...this.closing]) forward.close(true);
   }
 
   private closeForward(id: number, now: boolean): void {

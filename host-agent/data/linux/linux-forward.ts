@@ -2,14 +2,14 @@ import { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
 import type { Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
+import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
+import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
 import type { StreamReservation } from '../../../shared/ports/reservation.ts';
 import type { DataLimits, Forward } from '../forward.ts';
 import { StreamForward } from '../stream-forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import type { HostEngine } from './host-engine.ts';
 import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, RESETS } from './orders.ts';
-import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
-import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
 
 export interface LinuxForwardOptions {
   readonly name: string;
@@ -91,7 +91,8 @@ export class LinuxForward implements Forward {
 
   private sum(counter: number): number {
     let total = 0;
-    for (let index = 0; index < this.options.engine.pool.count; index++) total += this.countersOf(index)[counter]!;
+    for (let index = 0; index < this.options.engine.pool.count; index++)
+      total += this.countersOf(index)[counter]!;
     return total;
   }
 }

@@ -1,6 +1,6 @@
-import { encodePreface, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 import { decodeDestination } from '../../../shared/destination.ts';
 import { AF_INET, AF_INET6 } from '../../../shared/platform/linux/constants.ts';
+import { encodePreface, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 
 /** The preface of a forward's streams, encoded once; only its stream id and its client differ from one to the next. */
 export class PrefaceTemplate {
@@ -8,7 +8,8 @@ export class PrefaceTemplate {
 
   /** @param destination as encodeDestination has it */
   constructor(destination: Uint8Array, streamKey: Uint8Array) {
-    if (streamKey.length !== STREAM_KEY_BYTES) throw new RangeError(`stream key of ${streamKey.length} bytes`);
+    if (streamKey.length !== STREAM_KEY_BYTES)
+      throw new RangeError(`stream key of ${streamKey.length} bytes`);
     this.bytes = encodePreface({
       streamId: 0,
       streamKey: Buffer.from(streamKey),
@@ -41,4 +42,3 @@ export class PrefaceTemplate {
     return length;
   }
 }
-

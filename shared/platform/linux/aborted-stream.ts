@@ -23,6 +23,7 @@ export class AbortedStream implements Watcher, Timed, Task {
     this.reactor = reactor;
     this.fd = fd;
     reactor.hand(fd, this);
+    reactor.lingering++;
     reactor.later(this);
   }
 
@@ -59,6 +60,7 @@ export class AbortedStream implements Watcher, Timed, Task {
   private close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.reactor.lingering--;
     if (this.deadline !== undefined) this.reactor.deadlinesOf(LINGER_MS).remove(this.deadline);
     this.reactor.close(this.fd);
   }

@@ -24,7 +24,8 @@ export class Ledger {
   list(): number[] {
     const all: number[] = [];
     for (const [index, word] of this.words.entries())
-      for (let bit = 0; word !== 0 && bit < 32; bit++) if (((word >>> bit) & 1) === 1) all.push(index * 32 + bit);
+      for (let bit = 0; word !== 0 && bit < 32; bit++)
+        if (((word >>> bit) & 1) === 1) all.push(index * 32 + bit);
     return all;
   }
 }

@@ -64,13 +64,16 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 
 /** @throws BridgeError UNSUPPORTED where koffi, or this system's libc through it, cannot be used */
 export async function loadLibc(): Promise<Libc> {
-  if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64'))
-    throw new BridgeError('UNSUPPORTED', `it is for Linux on x64 and arm64, not ${process.platform} ${process.arch}`);
+  if (process.arch !== 'x64' && process.arch !== 'arm64')
+    throw new BridgeError('UNSUPPORTED', `it is for x64 and arm64, not ${process.arch}`);
   try {
     const { default: koffi } = await import('koffi');
     const library = koffi.load(null);
     const calls = Object.fromEntries(
-      Object.entries(SIGNATURES).map(([name, [result, args]]) => [name, library.func(name, result, [...args])]),
+      Object.entries(SIGNATURES).map(([name, [result, args]]) => [
+        name,
+        library.func(name, result, [...args]),
+      ]),
     ) as unknown as Libc;
     const errnoLocation = library.func('__errno_location', ADDRESS, []) as unknown as () => number;
     const mmap = library.func('mmap', ADDRESS, [ADDRESS, 'size_t', 'int', 'int', 'int', 'long']);
@@ -84,6 +87,8 @@ export async function loadLibc(): Promise<Libc> {
       },
     });
   } catch (error) {
-    throw new BridgeError('UNSUPPORTED', `koffi does not load: ${messageOf(error).split('\n')[0]}`, { cause: error });
+    throw new BridgeError('UNSUPPORTED', `koffi does not load: ${messageOf(error).split('\n')[0]}`, {
+      cause: error,
+    });
   }
 }

@@ -16,7 +16,11 @@ export interface Listener {
 }
 
 /** The counterpart of reserveTcp, with the same errors. */
-export function openTcpListener(sockets: Sockets, libc: Libc, request: { ip: string; port: number }): Listener {
+export function openTcpListener(
+  sockets: Sockets,
+  libc: Libc,
+  request: { ip: string; port: number },
+): Listener {
   const { ip, port } = request;
   let fd: number | undefined;
   try {

@@ -39,7 +39,8 @@ export class PipePool {
   take(): Pipe | undefined {
     const idle = this.idle.pop();
     if (idle !== undefined) return idle;
-    if (this.made >= MAX_PIPES || this.libc.pipe2(this.pair.address, O_NONBLOCK | O_CLOEXEC) < 0) return undefined;
+    if (this.made >= MAX_PIPES || this.libc.pipe2(this.pair.address, O_NONBLOCK | O_CLOEXEC) < 0)
+      return undefined;
     const readFd = this.pair.bytes.readInt32LE(0);
     const writeFd = this.pair.bytes.readInt32LE(4);
     this.made++;

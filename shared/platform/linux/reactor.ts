@@ -30,6 +30,8 @@ export const COPY_BYTES = 64 * 1024;
 const ARENA_BYTES = 256 * 1024;
 /** The longest sleep: a thread that is being terminated notices within it even when nobody wakes it. */
 const MAX_SLEEP_MS = 1_000;
+/** How long a stop waits for what lingers, milliseconds: the 2 s of an aborted stream, and a little. */
+const MAX_STOP_MS = 2_500;
 
 export class Reactor {
   readonly libc: Libc;
@@ -48,7 +50,9 @@ export class Reactor {
   private lists: Deadlines[] = [];
   private tasks: Task[] = [];
   private generation = 0;
-  private stopped = false;
+  private stopBy: number | undefined;
+  /** Aborted streams that wait for their peer; a stop waits for them. */
+  lingering = 0;
 
   constructor(libc: Libc, ledger: Ledger) {
     this.libc = libc;
@@ -121,8 +125,9 @@ export class Reactor {
     return list;
   }
 
+  /** Ends the loop as soon as nothing lingers. */
   stop(): void {
-    this.stopped = true;
+    this.stopBy ??= performance.now() + MAX_STOP_MS;
   }
 
   /**
@@ -135,7 +140,7 @@ export class Reactor {
     const errno = this.watch(wakeFd, EPOLLIN | EPOLLET, { ready: onWake });
     if (errno !== 0) throw systemError('epoll_ctl', 'the eventfd of a worker', errno);
     onWake();
-    while (!this.stopped) {
+    while (this.stopBy === undefined || (this.lingering > 0 && this.now < this.stopBy)) {
       const count = this.epoll.wait(this.sleepMs());
       wakeUps[0]!++;
       this.now = performance.now();

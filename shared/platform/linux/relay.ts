@@ -10,7 +10,7 @@
 import { ERRNO } from '../../errors.ts';
 import { encodeResult } from '../../preface.ts';
 import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
-import { AbortedStream } from './aborted-stream.ts';
+import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
 import { Direction, type DirectionOwner } from './direction.ts';
 import { isHangUp, type Reactor } from './reactor.ts';

@@ -1,5 +1,5 @@
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from './constants.ts';
 import { AbortedStream } from './aborted-stream.ts';
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from './constants.ts';
 import type { Reactor, Watcher } from './reactor.ts';
 
 /** What a stream is to its connection. */

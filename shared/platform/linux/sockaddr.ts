@@ -22,9 +22,13 @@ export function encodeSockaddr(address: SocketAddress): Buffer {
   if (address.family === 'unix') {
     const path = Buffer.from(address.path);
     if (path.length === 0 || path.length >= SUN_PATH_BYTES)
-      throw new BridgeError('BAD_REQUEST', `a socket's path may have ${SUN_PATH_BYTES - 1} bytes at the most`, {
-        errno: 'ENAMETOOLONG',
-      });
+      throw new BridgeError(
+        'BAD_REQUEST',
+        `a socket's path may have ${SUN_PATH_BYTES - 1} bytes at the most`,
+        {
+          errno: 'ENAMETOOLONG',
+        },
+      );
     const out = Buffer.alloc(2 + path.length + 1);
     out.writeUInt16LE(AF_UNIX, 0);
     path.copy(out, 2);

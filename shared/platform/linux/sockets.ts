@@ -101,7 +101,8 @@ export class Sockets {
   pendingError(fd: number): number {
     this.length.bytes.writeUInt32LE(4, 0);
     const { address, bytes } = this.option;
-    if (this.libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, address, this.length.address) < 0) return this.libc.errno();
+    if (this.libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, address, this.length.address) < 0)
+      return this.libc.errno();
     return bytes.readInt32LE(0);
   }
 

@@ -125,7 +125,9 @@ export class WorkerPool<Order, Report> {
     this.slots[index] = { index, worker, wakeUps: new Int32Array(wakeUps), post };
     port1.on('message', (report: Report) => onReport(report, post, index));
     port1.unref();
-    worker.on('error', (error) => log.error({ err: error, worker: index }, `worker failed: ${messageOf(error)}`));
+    worker.on('error', (error) =>
+      log.error({ err: error, worker: index }, `worker failed: ${messageOf(error)}`),
+    );
     worker.on('exit', () => {
       this.slots[index] = undefined;
       this.wakeFds.delete(wakeFd);

@@ -7,8 +7,6 @@ import type { WorkerStart } from './worker-pool.ts';
 /** What a worker's program does in its loop. */
 export interface WorkerProgram<Order> {
   take(order: Order): void;
-  /** The loop is over: closes what there is. */
-  close(): void;
 }
 
 export interface WorkerContext<Report, Shared> {
@@ -38,6 +36,5 @@ export async function runWorker<Order, Report, Shared>(
   const { index } = start;
   const program = make({ reactor, index, shared: start.shared as Shared, post, fetch });
   reactor.run(start.wakeFd, fetch, new Int32Array(start.wakeUps));
-  program.close();
   port.close();
 }

@@ -57,6 +57,29 @@ describe('ForwardTable', () => {
     ]);
   });
 
+  it('grants :: beside 0.0.0.0 on a host without IPv6, not bound, and only then', async () => {
+    const v6 = {
+      owner: 'api',
+      lease: 'permanent',
+      vm: 'default',
+      spec: parseSpec('tcp:[::]:80:tcp:10.0.0.1:80'),
+    } as const;
+    let ipv6 = false;
+    const strict = new ForwardTable(async (_vm, spec) => {
+      if (spec.protocol !== 'unix' && spec.hostIp === '::' && !ipv6) throw noIpv6;
+      return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
+    }, silentLogger());
+    const noIpv6 = new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
+    await expect(strict.claim(v6)).rejects.toBe(noIpv6);
+    await strict.claim({ ...v6, spec: parseSpec('tcp:0.0.0.0:80:tcp:10.0.0.9:80') });
+    await expect(strict.claim(v6)).rejects.toBe(noIpv6);
+    await strict.claim({ ...v6, spec: parseSpec('tcp:0.0.0.0:80:tcp:10.0.0.1:80') });
+    await expect(strict.claim({ ...v6, vm: 'other' })).rejects.toBe(noIpv6);
+    expect((await strict.claim(v6)).stats()).toEqual({ not_bound: 1 });
+    ipv6 = true;
+    expect((await strict.claim(v6)).stats()).toEqual({});
+  });
+
   it('refuses the forward past the limit, and takes one again after a release', async () => {
     const claims = await Promise.all(Array.from({ length: MAX_FORWARDS }, () => claim()));
     await expect(claim()).rejects.toMatchObject({ code: 'LIMIT_REACHED' });

@@ -24,7 +24,7 @@ describe.each(DIALECTS)('over %s', (dialect) => {
     const { server, dial } = servePorts();
     const { near, served } = dial();
     await expect(claimPort(near, 'web', 'udp:x', { dialect })).rejects.toMatchObject({
-      code: 'BAD_REQUEST',
+      code: 'REFUSED',
       message: 'Bind for 0.0.0.0:80 failed: port is already allocated',
     });
     await served;
@@ -88,6 +88,6 @@ it('closed tells that the server went, and release is then done', async () => {
 it('a request that does not fit in one message is refused before it is sent in part', async () => {
   const { door, dial } = servePorts();
   const spec = `tcp:${'x'.repeat(200_000)}`;
-  await expect(claimPort(dial().near, 'web', spec)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await expect(claimPort(dial().near, 'web', spec)).rejects.toMatchObject({ code: 'REFUSED' });
   expect([...door.bound]).toEqual([]);
 });

@@ -2,7 +2,11 @@
  * One dedicated stream in a worker: dials its container, and hands both to a Relay, which answers the host. The
  * counterpart of data/incoming.ts and data/dialer.ts.
  */
-import { describeDestination, type TcpDestination, type UnixDestination } from '../../../shared/destination.ts';
+import {
+  describeDestination,
+  type TcpDestination,
+  type UnixDestination,
+} from '../../../shared/destination.ts';
 import { BridgeError, ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';

@@ -132,6 +132,7 @@ export class ShimEngine {
   private adopt(fd: number, bytes: Uint8Array): void {
     const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
     const stream = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+    stream.on('error', () => {}); // its peer may be gone by now; 'close' follows
     stream.pause();
     stream.setNoDelay(true);
     stream.unshift(Buffer.from(bytes));

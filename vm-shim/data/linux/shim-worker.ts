@@ -93,8 +93,6 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     this.worker.post({ type: 'stream', fd, bytes: Uint8Array.from(bytes) });
   }
 
-  close(): void {}
-
   expired(): void {
     if (this.listenFd >= 0) this.listen();
   }

@@ -1,0 +1,101 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApiClient } from '../../../host-agent/client/api-client.ts';
+import { formatList } from '../../../host-agent/client/format-list.ts';
+import { serveApi } from '../../../host-agent/control/api.ts';
+import { ForwardTable } from '../../../host-agent/control/forward-table.ts';
+import { BridgeError } from '../../../shared/errors.ts';
+import { silentLogger } from '../../../shared/logger.ts';
+import { parseAddress } from '../../../shared/transport/address.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'portferry-'));
+const path = join(dir, 'api.sock');
+const SPEC = 'tcp:127.0.0.1:8080:tcp:10.0.0.1:80';
+let close: () => Promise<void>;
+let ended: boolean[] = [];
+
+beforeAll(async () => {
+  const table = new ForwardTable(async (_vm, spec) => {
+    if (spec.protocol === 'udp') throw new BridgeError('PORT_IN_USE', 'Bind for … failed');
+    const forward = {
+      close: async ({ now }: { now: boolean }) => void ended.push(now),
+      stats: () => ({ active: 2, bytes_up: 1_500_000, bytes_down: 12 }),
+    };
+    return { resolved: spec, forward };
+  }, silentLogger());
+  const vms = () => [
+    { name: 'a', up: true, lane: 'dedicated' },
+    { name: 'b', up: false, lane: undefined },
+  ];
+  close = await serveApi(parseAddress(`unix://${path}`), { table, vms, log: silentLogger() });
+});
+afterAll(async () => {
+  await close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+/** A raw call, for what the client never sends. */
+function call(method: string, url: string, body = ''): Promise<{ status: number; code: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath: path, method, path: url }, (response) => {
+      let text = '';
+      response.on('data', (chunk) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode!, code: JSON.parse(text).code }));
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+describe('the API', () => {
+  const client = new ApiClient(path);
+
+  it('is for its user only', () => {
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it('exposes, lists and unexposes', async () => {
+    ended = [];
+    expect(await client.expose(SPEC, 'a')).toMatchObject({ spec: SPEC, vm: 'a', owner: 'api' });
+    const list = await client.list();
+    expect(list.forwards.map(({ spec }) => spec)).toEqual([SPEC]);
+    expect(formatList(list)).toMatch(/^SPEC +VM.*\ntcp:127.*a +api .* 2 +1\.5 MB +12 B\nno link to VM b\n$/);
+    await client.unexpose(SPEC, undefined, true);
+    expect(ended).toEqual([true]);
+    expect((await client.list()).forwards).toEqual([]);
+  });
+
+  it.each([
+    ['no VM where there are several', () => client.expose(SPEC, undefined), 'BAD_REQUEST'],
+    ['an unknown VM', () => client.expose(SPEC, 'c'), 'NOT_FOUND'],
+    ['a bad spec', () => client.expose('tcp:nonsense', 'a'), 'BAD_SPEC'],
+    ['a port that is taken', () => client.expose('udp:127.0.0.1:1:udp:10.0.0.1:80', 'a'), 'PORT_IN_USE'],
+    ['what is not exposed', () => client.unexpose(SPEC, undefined, false), 'NOT_FOUND'],
+  ])('refuses %s with its code', async (_name, act, code) => {
+    await expect(act()).rejects.toMatchObject({ code });
+  });
+
+  it.each([
+    ['GET', '/nothing', '', 404, 'NOT_FOUND'],
+    ['PUT', '/v1/forwards', '{}', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/forwards', 'not json', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/forwards', '[]', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/forwards', '{"spec":5}', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/forwards', '{}', 400, 'BAD_SPEC'],
+    ['POST', '/v1/forwards', `{"spec":"${'x'.repeat(70_000)}"}`, 400, 'BAD_REQUEST'],
+  ])('answers %s %s %.20s with %i', async (method, url, body, status, code) => {
+    expect(await call(method, url, body)).toEqual({ status, code });
+  });
+
+  it('says what to look at when the host agent does not run', async () => {
+    await expect(new ApiClient(join(dir, 'nobody')).list()).rejects.toMatchObject({
+      code: 'NO_LINK',
+      message: expect.stringMatching(/is portferry host-agent running/),
+    });
+  });
+});
