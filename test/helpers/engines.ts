@@ -18,3 +18,10 @@ if (whyNotLinux !== undefined) console.log(`the Linux engine is not tested: ${wh
 export type EngineName = 'portable' | 'linux';
 export const engines: readonly EngineName[] =
   whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];
+
+/** What the integration suites run on: the multiplexed lane is the portable engine's on either. */
+export const lanesAndEngines: ReadonlyArray<readonly ['dedicated' | 'multiplexed', EngineName]> = [
+  ['dedicated', 'portable'],
+  ['multiplexed', 'portable'],
+  ...(engines.includes('linux') ? ([['dedicated', 'linux']] as const) : []),
+];

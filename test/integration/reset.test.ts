@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { resettingServer } from '../helpers/resetting-server.ts';
@@ -14,12 +15,12 @@ const STOPPED_SERVER = `
     process.stdout.write(server.address().port + '\\n');
   });`;
 
-describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let containers: Array<{ close(): Promise<void> }> = [];
 
   beforeAll(async () => {
-    pair = await Pair.start(lane);
+    pair = await Pair.start(lane, engine);
   });
 
   afterEach(async () => {
