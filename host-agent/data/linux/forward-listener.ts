@@ -7,6 +7,7 @@ import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostPath } from './host-path.ts';
 import {
@@ -48,6 +49,8 @@ export class ForwardListener implements Watcher, Timed {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly shared: HostShared;
+  /** Whether clients of this forward have mostly sent something by the time they are accepted. */
+  readonly early = new EarlyGuess();
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;

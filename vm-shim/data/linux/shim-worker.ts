@@ -10,6 +10,7 @@ import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linu
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
 import type { ShimConnection } from './shim-connection.ts';
+import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
 /** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
@@ -24,6 +25,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   readonly log: WorkerLog;
   /** Of streams that have not said what they are. */
   readonly unknown: Limit;
+  readonly targets = new TargetCache();
   tcp = false;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
