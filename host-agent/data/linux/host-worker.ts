@@ -10,6 +10,7 @@ import type { HostOrder, HostReport, HostShared } from './orders.ts';
 export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
   readonly reactor: ListenerContext['reactor'];
   readonly index: number;
+  readonly count: number;
   readonly shared: HostShared;
   readonly streams: WorkerStreams;
   readonly limit: Limit;
@@ -23,6 +24,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
     this.worker = worker;
     this.reactor = worker.reactor;
     this.index = worker.index;
+    this.count = worker.count;
     this.shared = worker.shared;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);

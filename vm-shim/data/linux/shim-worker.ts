@@ -106,6 +106,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
       this.reactor.own(fd);
       if (this.unknown.take()) new IncomingStream(this, fd);
       else this.reactor.close(fd);
+      if (this.worker.count > 1) return this.rotate();
     }
   }
 
@@ -113,6 +114,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
     this.listening = true;
+  }
+
+  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
+  private rotate(): void {
+    if (!this.listening) return;
+    this.deafen();
+    this.listen();
   }
 
   private deafen(): void {
