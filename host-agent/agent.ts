@@ -1,6 +1,7 @@
 import { connectionLimit } from '../shared/descriptors.ts';
+import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { Limit } from '../shared/limit.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
@@ -14,6 +15,7 @@ import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
 import { VmLink } from './control/vm-link.ts';
+import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
 
 /** Connections at once, of all forwards, and of one. */
@@ -24,6 +26,8 @@ const MAX_FLOWS_PER_FORWARD = 1_024;
 export interface Agent {
   /** Where shims and 9P clients are awaited, resolved. */
   readonly urls: readonly string[];
+  /** The threads of the Linux engine; undefined with the portable one. */
+  readonly threads: EngineThreads | undefined;
   /** Releases every forward, then ends every link. May be called twice. */
   close(): Promise<void>;
 }
@@ -32,29 +36,38 @@ export interface Agent {
 export async function startAgent(config: HostConfig, log: Logger): Promise<Agent> {
   const scope = new Scope();
   try {
-    return { urls: await compose(config, log, scope), close: () => scope.close() };
+    return { ...(await compose(config, log, scope)), close: () => scope.close() };
   } catch (error) {
     await scope.close();
     throw error;
   }
 }
 
-async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<string[]> {
+async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<Omit<Agent, 'close'>> {
   const { signal } = scope;
+  const cells = limitCells();
+  // A connection has its client's socket and at most one dedicated stream.
+  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  const connections = new Limit('connections of the host agent', most, log, cells);
+  const engine = await startEngine(config, connections, cells, log);
+  if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
   for (const { vm } of [...config.connect, ...config.listen]) {
     const { legacyPeer, lane } = config;
-    links.set(vm, new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal }));
+    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    links.set(
+      vm,
+      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }),
+    );
   }
   const limits = {
-    // A connection has its client's socket and at most one dedicated stream.
-    connections: new Limit('connections of the host agent', connectionLimit(MAX_CONNECTIONS, 2, log), log),
+    connections,
     connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
     flowsPerForward: MAX_FLOWS_PER_FORWARD,
   };
   const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log }),
+    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }),
     log,
   );
 
@@ -69,7 +82,20 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<s
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
-  return urls;
+  return { urls, threads: engine?.pool };
+}
+
+/** The engine is loaded only where it is wanted and works. */
+async function startEngine(
+  config: HostConfig,
+  limit: Limit,
+  cells: Int32Array,
+  log: Logger,
+): Promise<HostEngine | undefined> {
+  const start = await chooseEngine(config, log);
+  if (start === undefined) return undefined;
+  const { HostEngine } = await import('./data/linux/host-engine.ts');
+  return new HostEngine({ ...start, limit, limitCells: cells, log });
 }
 
 function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
@@ -77,7 +103,7 @@ function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, sco
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, dialer),
+    serve: (up) => link.serve(up, { ...dialer, address }),
     log: log.child({ vm: link.name }),
     signal: scope.signal,
   });

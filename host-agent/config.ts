@@ -1,3 +1,4 @@
+import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
@@ -22,6 +23,9 @@ export interface HostConfig {
   readonly api: string | undefined;
   readonly legacyPeer: boolean;
   readonly lane: LanePreference;
+  readonly engine: EnginePreference;
+  /** Threads of the Linux engine; from the cores when undefined. */
+  readonly workers: number | undefined;
 }
 
 export interface HostOptions {
@@ -31,6 +35,8 @@ export interface HostOptions {
   readonly api?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
+  readonly engine?: string;
+  readonly workers?: string;
 }
 
 /** Checks the options of `portferry host-agent` once, at the edge. @throws BridgeError BAD_REQUEST */
@@ -57,7 +63,7 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, legacyPeer = false } = options;
-  return Object.freeze({ connect, listen, control, api, legacyPeer, lane });
+  return Object.freeze({ connect, listen, control, api, legacyPeer, lane, ...engineOptions(options) });
 }
 
 /** `NAME=<url>`; a name has letters, digits, `.`, `_` and `-`. */

@@ -1,5 +1,12 @@
 import { type Command, Option } from 'commander';
-import { apiOption, logLevelOption, repeat, untilSignalled } from '../shared/cli.ts';
+import {
+  apiOption,
+  engineOption,
+  logLevelOption,
+  repeat,
+  untilSignalled,
+  workersOption,
+} from '../shared/cli.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -22,6 +29,8 @@ export function addHostCommands(program: Command): void {
     .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)')
     .option('--legacy-peer', 'also accept a vpnkit peer, which sends no hello of ours')
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
+    .addOption(engineOption())
+    .addOption(workersOption())
     .addOption(logLevelOption())
     .action(runHostAgent);
 

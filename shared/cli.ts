@@ -1,6 +1,7 @@
 /** What every command of `portferry` shares: exit codes, the error line, and waiting for the end. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, messageOf } from './errors.ts';
 import { LOG_LEVELS } from './logger.ts';
 
@@ -13,6 +14,18 @@ export function logLevelOption(): Option {
   return new Option('--log-level <level>', 'least severity that is logged, to stderr')
     .choices([...LOG_LEVELS])
     .default('info');
+}
+
+/** Which engine carries connections, on both sides. */
+export function engineOption(): Option {
+  return new Option('--engine <engine>', 'what carries connections').choices([...ENGINES]).default('auto');
+}
+
+export function workersOption(): Option {
+  return new Option(
+    '--workers <number>',
+    'threads of the Linux engine; from the number of cores unless told',
+  );
 }
 
 /** The option that every client of the API has. */

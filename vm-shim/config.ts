@@ -1,3 +1,4 @@
+import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 
@@ -6,10 +7,21 @@ export interface ShimConfig {
   readonly listen: TransportAddress | undefined;
   readonly connect: TransportAddress | undefined;
   readonly legacyPeer: boolean;
+  readonly engine: EnginePreference;
+  /** Threads of the Linux engine; from the cores when undefined. */
+  readonly workers: number | undefined;
+}
+
+export interface ShimOptions {
+  readonly listen?: string;
+  readonly connect?: string;
+  readonly legacyPeer?: boolean;
+  readonly engine?: string;
+  readonly workers?: string;
 }
 
 /** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
-export function shimConfig(options: { listen?: string; connect?: string; legacyPeer?: boolean }): ShimConfig {
+export function shimConfig(options: ShimOptions): ShimConfig {
   const { listen, connect, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
@@ -20,5 +32,6 @@ export function shimConfig(options: { listen?: string; connect?: string; legacyP
     listen: listen === undefined ? undefined : parseAddress(listen),
     connect: connect === undefined ? undefined : parseAddress(connect),
     legacyPeer,
+    ...engineOptions(options),
   });
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { logLevelOption, untilSignalled } from '../shared/cli.ts';
+import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -16,6 +16,8 @@ export function addVmCommands(program: Command): void {
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
+    .addOption(engineOption())
+    .addOption(workersOption())
     .addOption(logLevelOption())
     .action(runShim);
 

@@ -1,6 +1,7 @@
 import { connectionLimit } from '../shared/descriptors.ts';
+import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { Limit } from '../shared/limit.ts';
+import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
@@ -11,6 +12,7 @@ import type { ShimConfig } from './config.ts';
 import { HostLinks } from './control/host-links.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
+import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
 
 /** Connections that the shim carries at once, of all links. */
 const MAX_CONNECTIONS = 16_384;
@@ -18,6 +20,8 @@ const MAX_CONNECTIONS = 16_384;
 export interface Shim {
   /** Where it listens; undefined when it dials. */
   readonly url: string | undefined;
+  /** The threads of the Linux engine; undefined with the portable one. */
+  readonly threads: EngineThreads | undefined;
   /** Ends every link and connection. May be called twice. */
   close(): Promise<void>;
 }
@@ -25,17 +29,44 @@ export interface Shim {
 /** Composition root of the VM shim. @throws BridgeError when it cannot listen */
 export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> {
   const scope = new Scope();
+  try {
+    return await compose(config, log, scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<Shim> {
   const { signal } = scope;
+  const cells = limitCells();
+  // A connection has at most one dedicated stream and its container's socket.
+  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  const limit = new Limit('connections of the VM shim', most, log, cells);
   const context = {
-    // A connection has at most one dedicated stream and its container's socket.
-    limit: new Limit('connections of the VM shim', connectionLimit(MAX_CONNECTIONS, 2, log), log),
+    limit,
     counters: { bytesUp: 0, bytesDown: 0 },
     running: new Set<Stoppable>(),
     log,
   };
   const identity = new LinkIdentity('shim');
-  const links = new HostLinks({ identity, legacyPeer: config.legacyPeer, context, log, signal });
+  const { legacyPeer } = config;
+  // A shim that dials carries everything on its one link, which is no worker's.
+  const start = config.listen === undefined ? undefined : await chooseEngine(config, log);
+  const engine =
+    start === undefined
+      ? undefined
+      : await startEngine({
+          ...start,
+          limit,
+          limitCells: cells,
+          onStream: (stream) => acceptor.accept(stream),
+          log,
+        });
+  const keys = engine === undefined ? {} : { keys: engine };
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
   scope.defer(() => links.close());
+  if (engine !== undefined) scope.defer(() => engine.close());
   // Before the links go (cleanups run last first), so that the host hears of every reset.
   scope.defer(() => {
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
@@ -54,7 +85,7 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
       await scope.close();
       await running;
     };
-    return { url: undefined, close };
+    return { url: undefined, threads: undefined, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -68,8 +99,17 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
     log,
   });
   scope.defer(() => acceptor.close());
-  const listener = await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log);
+  const listener =
+    engine === undefined
+      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log)
+      : await engine.listen(config.listen!);
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
-  return { url: listener.url, close: () => scope.close() };
+  return { url: listener.url, threads: engine?.pool, close: () => scope.close() };
+}
+
+/** The engine is loaded only where it is wanted and works. */
+async function startEngine(options: ShimEngineOptions): Promise<ShimEngine> {
+  const { ShimEngine } = await import('./data/linux/shim-engine.ts');
+  return new ShimEngine(options);
 }

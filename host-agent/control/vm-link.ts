@@ -8,6 +8,7 @@ import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { Logger } from '../../shared/logger.ts';
+import type { TransportAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
@@ -22,11 +23,23 @@ export interface VmLinkOptions {
   readonly lane: LanePreference;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Told of the link where workers open dedicated streams. */
+  readonly path?: VmPath;
+}
+
+/** The way to a VM, as those who open its dedicated streams elsewhere see it. */
+export interface VmPath {
+  up(link: { streams: PeerStreams; streamKey: Buffer; address: TransportAddress }): void;
+  down(): void;
+  /** Draws a number that no other stream to this VM has. */
+  nextStreamId(): number;
 }
 
 /** How the streams of this VM are opened: what the transport can do, and a way to dial it where there is one. */
 export interface StreamOpener {
   readonly traits: TransportTraits;
+  /** Where it dials, where it does. */
+  readonly address?: TransportAddress;
   dial(signal: AbortSignal): Promise<Socket>;
 }
 
@@ -71,7 +84,7 @@ export class VmLink implements LinkSource {
 
   /** Makes a link the one in use, until it is over. */
   async serve(link: Link, opener: StreamOpener): Promise<void> {
-    const { lane: preference, log } = this.options;
+    const { lane: preference, log, path } = this.options;
     const { lane, why } = chooseLane(opener.traits, preference, link.has('dedicated'));
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
@@ -83,12 +96,17 @@ export class VmLink implements LinkSource {
       streams: this.streams,
       dial: (signal) => opener.dial(signal),
       nextStreamId: () => {
+        if (path !== undefined) return path.nextStreamId();
         this.lastStreamId = (this.lastStreamId + 1) >>> 0;
         return this.lastStreamId;
       },
     };
     this.active = active;
     this.streams.linkUp(link);
+    const { address } = opener;
+    if (lane === 'dedicated' && address !== undefined)
+      path?.up({ streams: this.streams, streamKey: link.streamKey, address });
+    else path?.down();
     const peer = link.peer?.implementation ?? 'a vpnkit peer';
     log.info({ peer, lane, why }, `link is up (${lane} lane)`);
     for (const waiter of [...this.waiters]) waiter(active);
@@ -96,6 +114,7 @@ export class VmLink implements LinkSource {
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     if (this.active !== active) return;
     this.active = undefined;
+    path?.down();
     this.streams.linkDown();
   }
 

@@ -21,6 +21,8 @@ export interface StreamForwardOptions {
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
+  /** Counts its connections where others do so too; else it has one of its own. */
+  readonly limit?: Limit;
 }
 
 export class StreamForward implements Forward {
@@ -36,7 +38,7 @@ export class StreamForward implements Forward {
   constructor(options: StreamForwardOptions) {
     this.options = options;
     const { name, limits, log, reservation } = options;
-    this.limit = new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
+    this.limit = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
     reservation.start((socket) => this.serve(socket));
   }
 

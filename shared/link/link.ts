@@ -65,6 +65,8 @@ export interface LinkOptions {
   readonly signal: AbortSignal;
   /** The peer opened a channel. */
   readonly onChannel: (channel: Channel, link: Link) => void;
+  /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
+  readonly onStreamKey?: (link: Link) => void;
   /** The peer aborts one of its or our dedicated streams. */
   readonly onStreamReset: (streamId: number, errno: number, link: Link) => void;
 }
@@ -79,11 +81,13 @@ export class Link {
   streamKey: Buffer = Buffer.alloc(0);
   private readonly features: ReadonlySet<string>;
   private readonly driver: MuxDriver;
+  private readonly onStreamKey: ((link: Link) => void) | undefined;
   private readonly inbox: ControlMessage[] = [];
   private reader: ((message: ControlMessage) => void) | undefined;
 
   constructor(stream: Socket, peer: Hello | undefined, options: LinkOptions) {
     this.peer = peer;
+    this.onStreamKey = options.onStreamKey;
     this.features = new Set(peer === undefined ? [] : FEATURES.filter((f) => peer.features.includes(f)));
     const { promise, resolve } = deferred<BridgeError>();
     this.closed = promise;
@@ -145,6 +149,7 @@ export class Link {
     if (message.type !== 'start')
       throw new BridgeError('PROTOCOL', `the host began with "${message.type}" instead of "start"`);
     this.streamKey = message.streamKey;
+    this.onStreamKey?.(this);
     this.session.sendControl(encodeControl({ type: 'started' }));
   }
 

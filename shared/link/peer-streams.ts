@@ -25,6 +25,10 @@ export class PeerStreams {
   private readonly waiters = new Set<(up: boolean) => void>();
   private link: ResetSender | undefined;
   private over = false;
+  /** Set where streams of this instance live in worker threads: told of resets that are for none of ours. */
+  elsewhere: ((streamId: number, errno: number) => void) | undefined;
+  /** Told once, when this instance will not come back. */
+  whenOver: (() => void) | undefined;
 
   /** Streams that are registered now. */
   get size(): number {
@@ -47,6 +51,7 @@ export class PeerStreams {
     this.over = true;
     this.link = undefined;
     this.wake(false);
+    this.whenOver?.();
   }
 
   /**
@@ -76,6 +81,7 @@ export class PeerStreams {
       abort(errno);
       return;
     }
+    this.elsewhere?.(streamId, errno);
     this.early.set(streamId, errno);
     if (this.early.size > MAX_EARLY) this.early.delete(this.early.keys().next().value!);
   }

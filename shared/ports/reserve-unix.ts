@@ -27,16 +27,40 @@ export async function reserveUnix(request: {
 
 async function take({ path, log }: Parameters<typeof reserveUnix>[0]): Promise<PortableStreamReservation> {
   const server = createStreamServer();
+  let reservation: PortableStreamReservation | undefined;
+  let leave = (): void => {};
+  try {
+    leave = await listenInPlace(path, async (name) => {
+      await listen(server, { path: name });
+      // Clients come as soon as the path is in its place: somebody has to take them from then on.
+      reservation = reservationOf(server, path, 0, log, () => leave());
+    });
+    return reservation!;
+  } catch (error) {
+    server.close();
+    throw error;
+  }
+}
+
+/**
+ * Makes the socket file of a listener that somebody else binds.
+ * @param listenAt binds and listens at the name that it is given
+ * @returns what takes the path away again, if it is still ours
+ * @throws BridgeError as reserveUnix does; what `listenAt` opened is the caller's to close
+ */
+export async function listenInPlace(
+  path: string,
+  listenAt: (name: string) => void | Promise<void>,
+): Promise<() => void> {
   // The mode of a socket file comes from the umask, which is the whole process's. Bound in a directory of mode 0700 and
   // linked into place when its mode is right, it is never open to others. A link, unlike a rename, refuses to replace
   // what is there. And libuv, which unlinks the name it bound when it closes, finds nothing under that name.
   const directory = await PrivateDirectory.beside(path);
   try {
-    await listen(server, { path: await directory.socketName() });
+    await listenAt(await directory.socketName());
     const identity = await placeSocket(directory, path);
-    return reservationOf(server, path, 0, log, () => removeIfSame(path, identity));
+    return () => removeIfSame(path, identity);
   } catch (error) {
-    server.close();
     throw directory.errorFor(error);
   } finally {
     await directory.remove();

@@ -18,13 +18,25 @@ export async function listen(
   onStream: (stream: Socket) => void,
   log: Logger,
 ): Promise<StreamListener> {
-  const traits: TransportTraits = { manyStreams: true, halfClose: true, whoDials: dialledBy };
-  try {
+  return listening(address, dialledBy, async () => {
     const reservation =
       address.scheme === 'unix'
         ? await reserveUnix({ path: address.path, log })
         : await reserveTcp({ ip: address.host, port: address.port, log });
     reservation.start(onStream);
+    return reservation;
+  });
+}
+
+/** The listener that `open` makes, on whichever engine. @throws BridgeError as `open` does, naming the URL */
+export async function listening(
+  address: TransportAddress,
+  dialledBy: 'host' | 'vm',
+  open: () => Promise<{ readonly port: number; close(): Promise<void> }>,
+): Promise<StreamListener> {
+  const traits: TransportTraits = { manyStreams: true, halfClose: true, whoDials: dialledBy };
+  try {
+    const reservation = await open();
     const url =
       address.scheme === 'unix' ? address.url : `tcp://${formatEndpoint(address.host, reservation.port)}`;
     return { url, traits, close: () => reservation.close() };

@@ -1,25 +1,30 @@
-/** What a client and a container may expect of a forward, on every lane over every transport. */
+/** What a client and a container may expect of a forward, on every lane over every transport, by every engine. */
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { engines, whyNotLinux } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
 
 const cases = [
-  ['dedicated', 'unix'],
-  ['multiplexed', 'unix'],
-  ['dedicated', 'tcp'],
-  ['multiplexed', 'tcp'],
+  ['dedicated', 'unix', 'portable'],
+  ['multiplexed', 'unix', 'portable'],
+  ['dedicated', 'tcp', 'portable'],
+  ['multiplexed', 'tcp', 'portable'],
+  ['dedicated', 'unix', 'linux'],
+  ['multiplexed', 'unix', 'linux'],
+  ['dedicated', 'tcp', 'linux'],
 ] as const;
 
-describe.each(cases)('%s lane over %s', (lane, transport) => {
+describe.each(cases)('%s lane over %s, %s engine', (lane, transport, engine) => {
+  if (!engines.includes(engine)) return it.skip(`the ${engine} engine does not run here: ${whyNotLinux}`);
   let pair: Joined;
   const servers: Server[] = [];
   const sockets = new Set<Socket>();
 
   beforeAll(async () => {
-    pair = await joinPair(lane, transport);
+    pair = await joinPair(lane, transport, engine);
   });
   afterAll(async () => {
     for (const socket of sockets) socket.destroy();

@@ -132,6 +132,7 @@ export async function untilLinked(host: Running, api: string): Promise<ForwardLi
   });
 }
 
+export type EngineChoice = 'auto' | 'portable' | 'linux';
 export type LaneChoice = 'auto' | 'dedicated' | 'multiplexed';
 
 /** A host agent and a VM shim joined by a unix socket, with a control tree and an API. */
@@ -142,15 +143,17 @@ export class Pair {
   readonly controlUrl = this.group.unixUrl('control.sock');
   readonly api = join(this.dir, 'api.sock');
   readonly lane: LaneChoice;
+  readonly engine: EngineChoice;
   shim!: Running;
   host!: Running;
 
-  private constructor(lane: LaneChoice) {
+  private constructor(lane: LaneChoice, engine: EngineChoice) {
     this.lane = lane;
+    this.engine = engine;
   }
 
-  static async start(lane: LaneChoice = 'auto'): Promise<Pair> {
-    const pair = new Pair(lane);
+  static async start(lane: LaneChoice = 'auto', engine: EngineChoice = 'auto'): Promise<Pair> {
+    const pair = new Pair(lane, engine);
     pair.startShim();
     pair.startHost();
     try {
@@ -163,13 +166,17 @@ export class Pair {
   }
 
   startShim(): Running {
-    this.shim = this.group.start('vm-shim', '--listen', this.shimUrl, '--log-level', 'debug');
+    this.shim = this.group.start(
+      'vm-shim',
+      ...['--listen', this.shimUrl, '--engine', this.engine, '--log-level', 'debug'],
+    );
     return this.shim;
   }
 
   startHost(): Running {
-    const { shimUrl, controlUrl, api, lane } = this;
+    const { shimUrl, controlUrl, api, lane, engine } = this;
     const args = ['--connect', shimUrl, '--control', controlUrl, '--api', api, '--lane', lane];
+    args.push('--engine', engine);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }

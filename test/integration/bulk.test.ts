@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { loopback, Pair } from '../helpers/processes.ts';
 import { connectTo } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
@@ -14,13 +15,13 @@ beforeAll(() => {
   expect(expected.up).not.toBe(expected.down);
 });
 
-describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let container: StreamServer;
   let atContainer: Promise<{ digest: string; bytes: number }>;
 
   beforeAll(async () => {
-    pair = await Pair.start(lane);
+    pair = await Pair.start(lane, engine);
     container = await serveStreams((socket) => {
       atContainer = receiveBytes(socket);
       sendBytes(socket, DOWN, TOTAL);

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
@@ -37,14 +38,14 @@ function worksAgain(port: number): Promise<boolean> {
   );
 }
 
-describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let echo: StreamServer;
   /** Sends without end to whoever connects. */
   let source: StreamServer;
 
   beforeEach(async () => {
-    pair = await Pair.start(lane);
+    pair = await Pair.start(lane, engine);
     echo = await tcpEcho();
     source = await serveStreams((socket) => {
       const block = Buffer.alloc(64 * 1024);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { mib, residentBytes } from '../helpers/process-figures.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { silentSink } from '../helpers/silent-sink.ts';
@@ -48,12 +49,12 @@ async function untilStalled(what: string, count: () => number): Promise<number> 
   });
 }
 
-describe.each(['dedicated', 'multiplexed'] as const)('%s lane', (lane) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   const containers: StreamServer[] = [];
 
   beforeAll(async () => {
-    pair = await Pair.start(lane);
+    pair = await Pair.start(lane, engine);
   });
 
   afterAll(async () => {

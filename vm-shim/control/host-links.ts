@@ -17,6 +17,14 @@ export interface HostLinksOptions {
   readonly context: IncomingContext;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Told of the keys of links where workers accept dedicated streams. */
+  readonly keys?: StreamKeys;
+}
+
+/** Who else has to know which key belongs to which instance. */
+export interface StreamKeys {
+  addKey(streamKey: Buffer, streams: PeerStreams): void;
+  removeKey(streamKey: Buffer): void;
 }
 
 interface Host {
@@ -43,6 +51,7 @@ export class HostLinks {
       log,
       signal,
       onChannel: (channel, link) => this.serveChannel(channel, link),
+      onStreamKey: (link) => this.admit(link),
       onStreamReset: (streamId, errno, link) =>
         this.hosts.get(instanceOf(link))?.streams.remoteReset(streamId, errno),
     });
@@ -75,6 +84,16 @@ export class HostLinks {
       host.streams.end();
       host.link?.close();
     }
+  }
+
+  /** Streams with the key of this link may come as soon as the host has heard that we know it. */
+  private admit(link: Link): void {
+    const { keys } = this.options;
+    if (keys === undefined || !link.has('dedicated')) return;
+    const host = this.hostOf(link);
+    host.link = link;
+    keys.addKey(link.streamKey, host.streams);
+    void link.closed.then(() => keys.removeKey(link.streamKey));
   }
 
   private hostOf(link: Link): Host {

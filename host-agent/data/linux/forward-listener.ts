@@ -1,0 +1,185 @@
+import { BridgeError, ERRNO } from '../../../shared/errors.ts';
+import { Limit } from '../../../shared/limit.ts';
+import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
+import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { EarlyGuess } from './early-guess.ts';
+import { HostConnection } from './host-connection.ts';
+import type { HostPath } from './host-path.ts';
+import {
+  ACCEPTED,
+  ACTIVE,
+  DIAL_FAILURES,
+  FORWARD_COUNTERS,
+  type ForwardOrder,
+  type HostShared,
+  RESETS,
+} from './orders.ts';
+
+/** Clients taken in a row before others get their turn. */
+const MAX_ACCEPTS = 32;
+/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
+const PAUSE_MS = 100;
+
+/** What a listener finds in its worker. */
+export interface ListenerContext {
+  readonly reactor: Reactor;
+  readonly index: number;
+  /** How many workers there are. */
+  readonly count: number;
+  readonly streams: WorkerStreams;
+  readonly shared: HostShared;
+  readonly limit: Limit;
+  readonly log: WorkerLog;
+  /** The path to a VM, when its link is up and able to carry dedicated streams. */
+  pathOf(vm: number): HostPath | undefined;
+  /** Leaves a client to the main thread. */
+  handOver(forward: number, fd: number): void;
+}
+
+/** One forward in one worker: accepts its clients, of which other workers may accept others. */
+export class ForwardListener implements Watcher, Timed {
+  readonly id: number;
+  readonly vm: number;
+  readonly tcp: boolean;
+  readonly destination: Uint8Array;
+  readonly counters: Float64Array;
+  readonly reactor: Reactor;
+  readonly streams: WorkerStreams;
+  readonly shared: HostShared;
+  /** Whether clients of this forward have mostly sent something by the time they are accepted. */
+  readonly early = new EarlyGuess();
+  private readonly context: ListenerContext;
+  private readonly name: string;
+  private readonly listenFd: number;
+  private readonly limit: Limit;
+  private readonly connections = new Set<HostConnection>();
+  private listening = false;
+  private closed = false;
+  private toldOfExhaustion = false;
+
+  constructor(order: ForwardOrder, context: ListenerContext) {
+    this.id = order.id;
+    this.vm = order.vm;
+    this.tcp = order.tcp;
+    this.name = order.name;
+    this.destination = order.destination;
+    this.listenFd = order.listenFd;
+    this.context = context;
+    this.reactor = context.reactor;
+    this.streams = context.streams;
+    this.shared = context.shared;
+    this.limit = new Limit(`connections of ${order.name}`, order.maxConnections, context.log, order.limit);
+    this.counters = new Float64Array(
+      order.counters,
+      context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
+      FORWARD_COUNTERS,
+    );
+    this.listen();
+  }
+
+  /** Nobody is left whom this forward serves here. */
+  get idle(): boolean {
+    return this.connections.size === 0;
+  }
+
+  /** Accepts nobody any more. @param now also ends the connections that run */
+  close(now: boolean): void {
+    this.closed = true;
+    if (this.listening) this.reactor.unwatch(this.listenFd);
+    this.listening = false;
+    if (now) for (const connection of [...this.connections]) connection.relay.stop();
+  }
+
+  expired(): void {
+    if (!this.closed) this.listen();
+  }
+
+  ready(): void {
+    for (let accepts = 0; accepts < MAX_ACCEPTS; accepts++) {
+      const fd = this.reactor.sockets.accept(this.listenFd);
+      if (fd < 0) return this.refused(this.reactor.libc.errno());
+      this.reactor.own(fd);
+      this.serve(fd);
+      if (this.context.count > 1) return this.rotate();
+    }
+  }
+
+  dialFailed(why: string): void {
+    this.counters[DIAL_FAILURES]!++;
+    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
+  }
+
+  released(connection: HostConnection, errno: number): void {
+    this.connections.delete(connection);
+    this.counters[ACTIVE]!--;
+    this.limit.give();
+    this.context.limit.give();
+    if (errno !== 0) this.counters[RESETS]!++;
+  }
+
+  private serve(fd: number): void {
+    const { reactor, context } = this;
+    const path = context.pathOf(this.vm);
+    if (path === undefined) {
+      reactor.release(fd);
+      context.handOver(this.id, fd);
+      return;
+    }
+    this.counters[ACCEPTED]!++;
+    if (!context.limit.take()) return this.turnAway(fd);
+    if (!this.limit.take()) {
+      context.limit.give();
+      return this.turnAway(fd);
+    }
+    const peer = this.tcp ? Buffer.from(reactor.sockets.peer.subarray(0, 28)) : NOBODY;
+    const connection = new HostConnection(this, path, fd, peer);
+    this.connections.add(connection);
+    this.counters[ACTIVE]!++;
+    const errno = reactor.watch(fd, maskOf(this.tcp ? PLAIN_TCP : PLAIN_UNIX), connection.relay.initiating);
+    if (errno === 0) connection.dial();
+    else connection.relay.dialFailed(errno);
+  }
+
+  private turnAway(fd: number): void {
+    this.counters[RESETS]!++;
+    if (this.tcp) this.reactor.sockets.resetOnClose(fd);
+    this.reactor.close(fd);
+  }
+
+  private listen(): void {
+    const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
+    if (errno !== 0) throw new BridgeError('IO', `epoll_ctl on the listener of ${this.name}`, { errno });
+    this.listening = true;
+  }
+
+  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
+  private rotate(): void {
+    if (!this.listening) return;
+    this.reactor.unwatch(this.listenFd);
+    this.listen();
+  }
+
+  private refused(errno: number): void {
+    if (!isExhaustion(errno)) {
+      if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
+      else this.toldOfExhaustion = false;
+      return;
+    }
+    if (!this.toldOfExhaustion)
+      this.context.log.warn(
+        { forward: this.name, errno },
+        'out of descriptors or memory: accepting is paused',
+      );
+    this.toldOfExhaustion = true;
+    this.reactor.unwatch(this.listenFd);
+    this.listening = false;
+    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+  }
+}
+
+const NOBODY = Buffer.alloc(2);

@@ -1,0 +1,215 @@
+/** The Linux engine of the host agent, seen from the main thread: its workers, the ways to the VMs, its forwards. */
+import { type Destination, encodeDestination } from '../../../shared/destination.ts';
+import { Limit, limitCells } from '../../../shared/limit.ts';
+import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
+import type { Logger } from '../../../shared/logger.ts';
+import { Arena } from '../../../shared/platform/linux/arena.ts';
+import type { Libc } from '../../../shared/platform/linux/libc.ts';
+import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
+import {
+  type Listener,
+  openTcpListener,
+  openUnixListener,
+} from '../../../shared/platform/linux/open-listener.ts';
+import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import { Sockets } from '../../../shared/platform/linux/sockets.ts';
+import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
+import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
+import type { TransportAddress } from '../../../shared/transport/address.ts';
+import type { DataLimits } from '../forward.ts';
+import type { LinkSource } from '../tunnel.ts';
+import { LinuxForward } from './linux-forward.ts';
+import {
+  ACTIVE,
+  FORWARD_COUNTERS,
+  type ForwardOrder,
+  type HostOrder,
+  type HostReport,
+  type HostShared,
+  MAX_VMS,
+  type PathOrder,
+} from './orders.ts';
+
+export interface HostEngineOptions {
+  readonly libc: Libc;
+  readonly workers: number;
+  /** The limit of connections of the whole agent, and the cells it is counted in. */
+  readonly limit: Limit;
+  readonly limitCells: Int32Array;
+  readonly log: Logger;
+}
+
+interface Served {
+  readonly order: ForwardOrder;
+  readonly forward: LinuxForward;
+  /** Workers that may still accept, once it is closing, and whom to tell when there is none. */
+  readonly waiting: Set<number>;
+  closed: (() => void) | undefined;
+}
+
+export class HostEngine {
+  readonly pool: WorkerPool<HostOrder, HostReport>;
+  private readonly sockets: Sockets;
+  private readonly libc: Libc;
+  private readonly log: Logger;
+  private readonly limit: Limit;
+  private readonly shared: HostShared;
+  private readonly streams: MainStreams;
+  private readonly vms: string[] = [];
+  private readonly paths = new Map<number, PathOrder>();
+  private readonly forwards = new Map<number, Served>();
+  private lastForward = 0;
+  private lastPath = 0;
+
+  constructor(options: HostEngineOptions) {
+    const { libc, log, workers, limit } = options;
+    this.libc = libc;
+    this.log = log;
+    this.limit = limit;
+    this.sockets = new Sockets(libc, new Arena(libc, 4096));
+    this.shared = {
+      paths: new Int32Array(new SharedArrayBuffer(4 * MAX_VMS)),
+      streamIds: new Int32Array(new SharedArrayBuffer(4 * MAX_VMS)),
+      limit: options.limitCells,
+      maxConnections: limit.max,
+    };
+    this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
+    this.pool = new WorkerPool<HostOrder, HostReport>({
+      libc,
+      entry: workerUrl(import.meta.url, 'host-agent/data/linux/worker-main'),
+      count: workers,
+      shared: this.shared,
+      log,
+      briefing: () => this.briefing(),
+      onReport: (report, reply, index) => this.take(report, reply, index),
+      onDeath: (index) => this.forget(index),
+    });
+  }
+
+  /** The way to a VM, by its name. */
+  pathOf(name: string): {
+    up(link: { streams: PeerStreams; streamKey: Buffer; address: TransportAddress }): void;
+    down(): void;
+    nextStreamId(): number;
+  } {
+    const known = this.vms.indexOf(name);
+    const vm = known >= 0 ? known : this.vms.push(name) - 1;
+    return {
+      up: ({ streams, streamKey, address }) => {
+        const sockaddr = encodeSockaddr(transportSockaddr(address));
+        const path = { number: ++this.lastPath, owner: this.streams.numberOf(streams), streamKey, sockaddr };
+        this.paths.set(vm, path);
+        this.pool.broadcast({ type: 'path', vm, path });
+        Atomics.store(this.shared.paths, vm, path.number);
+      },
+      down: () => {
+        Atomics.store(this.shared.paths, vm, 0);
+        this.paths.delete(vm);
+      },
+      nextStreamId: () => (Atomics.add(this.shared.streamIds, vm, 1) + 1) >>> 0,
+    };
+  }
+
+  /** Takes a TCP port. @throws BridgeError as reserveTcp does */
+  listenTcp(request: { ip: string; port: number }): Listener {
+    return openTcpListener(this.sockets, this.libc, request);
+  }
+
+  /** Makes a unix socket. @throws BridgeError as reserveUnix does */
+  listenUnix(path: string): Promise<Listener> {
+    return openUnixListener(this.sockets, this.libc, path);
+  }
+
+  /** Serves a listener from now on; it is the forward's. */
+  serve(
+    listener: Listener,
+    options: {
+      vm: string;
+      name: string;
+      destination: Destination;
+      links: LinkSource;
+      limits: DataLimits;
+      log: Logger;
+    },
+  ): LinuxForward {
+    const { name, destination, limits } = options;
+    const cells = limitCells();
+    const max = limits.connectionsPerForward;
+    const order: ForwardOrder = {
+      id: ++this.lastForward,
+      name,
+      vm: this.vms.indexOf(options.vm),
+      listenFd: listener.fd,
+      tcp: listener.tcp,
+      destination: encodeDestination(destination),
+      maxConnections: max,
+      limit: cells,
+      counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
+    };
+    const limit = new Limit(`connections of ${name}`, max, options.log, cells);
+    const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
+    this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
+    this.pool.broadcast({ type: 'forward', forward: order });
+    return forward;
+  }
+
+  /** Resolves when no worker accepts on a forward's listener any more; the descriptor can be closed then. */
+  closeForward(id: number, now: boolean): Promise<void> {
+    const served = this.forwards.get(id);
+    if (served === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      served.closed = resolve;
+      for (const index of this.pool.broadcast({ type: 'close-forward', id, now })) served.waiting.add(index);
+      this.settle(id, served);
+    });
+  }
+
+  closeDescriptor(fd: number): void {
+    this.libc.close(fd);
+  }
+
+  close(): Promise<void> {
+    return this.pool.close({ type: 'stop' });
+  }
+
+  private briefing(): HostOrder[] {
+    const orders: HostOrder[] = [...this.paths].map(([vm, path]) => ({ type: 'path', vm, path }));
+    for (const { order, closed } of this.forwards.values())
+      if (closed === undefined) orders.push({ type: 'forward', forward: order });
+    return orders;
+  }
+
+  private take(report: HostReport, reply: (order: HostOrder) => void, index: number): void {
+    if (this.streams.take(report, reply)) return;
+    if (report.type === 'client') {
+      const served = this.forwards.get(report.forward);
+      if (served !== undefined) served.forward.takeClient(report.fd);
+      else this.libc.close(report.fd);
+    } else if (report.type === 'forward-closed') {
+      const served = this.forwards.get(report.id);
+      served?.waiting.delete(index);
+      if (served !== undefined) this.settle(report.id, served);
+    }
+  }
+
+  private settle(id: number, served: Served): void {
+    if (served.closed === undefined || served.waiting.size > 0) return;
+    this.forwards.delete(id);
+    served.closed();
+  }
+
+  /** A worker has died with all its connections. */
+  private forget(index: number): void {
+    for (const [id, served] of [...this.forwards]) {
+      const counters = served.forward.countersOf(index);
+      const lost = counters[ACTIVE]!;
+      counters[ACTIVE] = 0;
+      served.forward.lost(lost);
+      this.limit.give(lost);
+      if (lost > 0)
+        this.log.warn({ forward: served.order.name, lost }, 'connections were lost with their worker');
+      served.waiting.delete(index);
+      this.settle(id, served);
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { Socket } from 'node:net';
+import type { Destination } from '../../../shared/destination.ts';
+import type { Limit } from '../../../shared/limit.ts';
+import type { Logger } from '../../../shared/logger.ts';
+import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
+import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
+import type { StreamReservation } from '../../../shared/ports/reservation.ts';
+import type { DataLimits, Forward } from '../forward.ts';
+import { StreamForward } from '../stream-forward.ts';
+import type { LinkSource } from '../tunnel.ts';
+import type { HostEngine } from './host-engine.ts';
+import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, RESETS } from './orders.ts';
+
+export interface LinuxForwardOptions {
+  readonly name: string;
+  readonly destination: Destination;
+  readonly links: LinkSource;
+  readonly limits: DataLimits;
+  readonly log: Logger;
+  readonly limit: Limit;
+  readonly engine: HostEngine;
+  readonly order: ForwardOrder;
+  readonly listener: Listener;
+}
+
+/**
+ * A forward whose clients are accepted and relayed in workers. Clients that come while the link is down, or is
+ * not able to carry dedicated streams, are handed to this thread and served as on the portable engine.
+ */
+export class LinuxForward implements Forward {
+  private readonly options: LinuxForwardOptions;
+  private readonly portable: StreamForward;
+  private closing: Promise<void> | undefined;
+  private onClient: ((socket: Socket) => void) | undefined;
+
+  constructor(options: LinuxForwardOptions) {
+    this.options = options;
+    const reservation: StreamReservation = {
+      port: options.listener.port,
+      start: (onClient) => {
+        this.onClient = onClient;
+      },
+      close: async () => {},
+    };
+    this.portable = new StreamForward({ ...options, reservation });
+  }
+
+  /** Serves a client that a worker accepted; its descriptor is ours now. */
+  takeClient(fd: number): void {
+    const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
+    const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+    socket.pause();
+    socket.setNoDelay(true);
+    this.onClient?.(socket);
+  }
+
+  close({ now }: { now: boolean }): Promise<void> {
+    const { listener, engine, order } = this.options;
+    this.closing ??= (async () => {
+      listener.leave();
+      await engine.closeForward(order.id, now);
+      engine.closeDescriptor(listener.fd);
+      await this.portable.close({ now });
+    })();
+    return this.closing;
+  }
+
+  stats(): Record<string, number> {
+    const here = this.portable.stats();
+    return {
+      connections: here.connections! + this.sum(ACCEPTED),
+      active: this.options.limit.used,
+      bytes_up: here.bytes_up! + this.sum(BYTES_UP),
+      bytes_down: here.bytes_down! + this.sum(BYTES_DOWN),
+      dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES),
+      resets: here.resets! + this.sum(RESETS),
+      refused_by_limit: this.options.limit.refused,
+    };
+  }
+
+  /** What one worker counts. */
+  countersOf(index: number): Float64Array {
+    const start = index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT;
+    return new Float64Array(this.options.order.counters, start, FORWARD_COUNTERS);
+  }
+
+  /** Connections are gone with their worker. */
+  lost(connections: number): void {
+    this.options.limit.give(connections);
+  }
+
+  private sum(counter: number): number {
+    let total = 0;
+    for (let index = 0; index < this.options.engine.pool.count; index++)
+      total += this.countersOf(index)[counter]!;
+    return total;
+  }
+}

@@ -1,0 +1,63 @@
+/** What the main thread of the host agent and its workers say to each other, besides StreamOrder and StreamReport. */
+import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
+
+/** How the dedicated streams of a VM are opened while its link is up. */
+export interface PathOrder {
+  /** Counts up with every link; the VM's flag holds the one that is up. */
+  readonly number: number;
+  /** Of the instance at the other end, for StreamOrder. */
+  readonly owner: number;
+  readonly streamKey: Uint8Array;
+  /** Encoded socket address of the transport. */
+  readonly sockaddr: Uint8Array;
+}
+
+export interface ForwardOrder {
+  readonly id: number;
+  readonly name: string;
+  /** Index of the VM's flag. */
+  readonly vm: number;
+  readonly listenFd: number;
+  /** Its clients come over TCP, not a unix socket. */
+  readonly tcp: boolean;
+  /** As encodeDestination has it. */
+  readonly destination: Uint8Array;
+  readonly maxConnections: number;
+  /** Cells of its Limit. */
+  readonly limit: Int32Array;
+  /** FORWARD_COUNTERS elements for each worker. */
+  readonly counters: SharedArrayBuffer;
+}
+
+export type HostOrder =
+  | StreamOrder
+  | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
+  | { readonly type: 'forward'; readonly forward: ForwardOrder }
+  | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
+
+export type HostReport =
+  | StreamReport
+  /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
+  | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** The worker will not accept on this listener any more. */
+  | { readonly type: 'forward-closed'; readonly id: number };
+
+/** Memory that all threads see. */
+export interface HostShared {
+  /** For each VM the number of the path that is up, 0 when its clients are the main thread's. */
+  readonly paths: Int32Array;
+  /** For each VM the stream id drawn last. */
+  readonly streamIds: Int32Array;
+  /** Cells of the limit of connections of the whole agent. */
+  readonly limit: Int32Array;
+  readonly maxConnections: number;
+}
+
+export const MAX_VMS = 256;
+
+/** What a worker counts for a forward; the first two are BYTES_UP and BYTES_DOWN of a relay. */
+export const FORWARD_COUNTERS = 6;
+export const ACCEPTED = 2;
+export const ACTIVE = 3;
+export const DIAL_FAILURES = 4;
+export const RESETS = 5;

@@ -1,0 +1,57 @@
+import { nodeErrno } from '../../errors.ts';
+import { formatEndpoint } from '../../ip.ts';
+import { bindError } from '../../ports/bind-error.ts';
+import { listenInPlace } from '../../ports/reserve-unix.ts';
+import type { Libc } from './libc.ts';
+import type { Sockets } from './sockets.ts';
+
+/** A socket that listens, by its descriptor, which is the caller's. */
+export interface Listener {
+  readonly fd: number;
+  readonly tcp: boolean;
+  /** 0 for unix sockets. */
+  readonly port: number;
+  /** Takes away what is not a descriptor. */
+  leave(): void;
+}
+
+/** The counterpart of reserveTcp, with the same errors. */
+export function openTcpListener(
+  sockets: Sockets,
+  libc: Libc,
+  request: { ip: string; port: number },
+): Listener {
+  const { ip, port } = request;
+  let fd: number | undefined;
+  try {
+    fd = sockets.openListener({ family: 'ip', ip, port }, formatEndpoint(ip, port));
+    return { fd, tcp: true, port: sockets.localPort(fd), leave() {} };
+  } catch (error) {
+    if (fd !== undefined) libc.close(fd);
+    throw bindError(causeOf(error), { protocol: 'tcp', ip, port });
+  }
+}
+
+/** The counterpart of reserveUnix, with the same errors. */
+export async function openUnixListener(sockets: Sockets, libc: Libc, path: string): Promise<Listener> {
+  let fd = -1;
+  try {
+    const leave = await listenInPlace(path, (name) => {
+      try {
+        fd = sockets.openListener({ family: 'unix', path: name }, path);
+      } catch (error) {
+        throw causeOf(error);
+      }
+    });
+    return { fd, tcp: false, port: 0, leave };
+  } catch (error) {
+    if (fd >= 0) libc.close(fd);
+    throw error;
+  }
+}
+
+/** The system's own error, which those who name the port know by its `code`. */
+function causeOf(error: unknown): unknown {
+  const { cause } = error as { cause?: unknown };
+  return nodeErrno(cause) === undefined ? error : cause;
+}

@@ -1,0 +1,106 @@
+import { AbortedStream } from './aborted-stream.ts';
+import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from './constants.ts';
+import type { Reactor, Watcher } from './reactor.ts';
+
+/** What a stream is to its connection. */
+export interface SideKind {
+  readonly tcp: boolean;
+  /** A dedicated stream to the other program: an abort is said over the link, an end may have to be confirmed. */
+  readonly tunnel: boolean;
+}
+
+export const PLAIN_TCP: SideKind = { tcp: true, tunnel: false };
+export const PLAIN_UNIX: SideKind = { tcp: false, tunnel: false };
+export const TUNNEL_TCP: SideKind = { tcp: true, tunnel: true };
+export const TUNNEL_UNIX: SideKind = { tcp: false, tunnel: true };
+
+const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+/**
+ * What to ask of epoll for a stream. A unix socket tells its writer of every buffer that its reader takes
+ * (unix_write_space), so it is not asked for room before room has been missed.
+ */
+export function maskOf({ tcp }: SideKind): number {
+  return EPOLLIN | EPOLLRDHUP | EPOLLET | (tcp ? EPOLLOUT : 0);
+}
+
+/** The connection that a side belongs to. */
+export interface SideOwner {
+  ready(side: Side, flags: number): void;
+}
+
+/** One end of a connection. It owns its descriptor, which is watched already, and closes it once. */
+export class Side implements Watcher {
+  readonly fd: number;
+  readonly kind: SideKind;
+  readonly role: 'initiating' | 'target';
+  /** Reading may give something: set by epoll, cleared by what reading gave. */
+  readable = false;
+  /** The peer has said that there is an end behind what can be read, so a short read is not the last word. */
+  hangUp = false;
+  /** EPOLLHUP or EPOLLERR was seen: a reset may hide behind an end that was read. */
+  hungUp = false;
+  /** An end of stream was read. */
+  eof = false;
+  /** That end is being looked into. */
+  confirming = false;
+  /** The descriptor is ours no longer. */
+  closed = false;
+  private readonly owner: SideOwner;
+  private readonly reactor: Reactor;
+  private asksForRoom: boolean;
+
+  constructor(reactor: Reactor, fd: number, kind: SideKind, role: Side['role'], owner: SideOwner) {
+    this.reactor = reactor;
+    this.fd = fd;
+    this.kind = kind;
+    this.role = role;
+    this.owner = owner;
+    this.asksForRoom = kind.tcp;
+  }
+
+  ready(flags: number): void {
+    this.note(flags);
+    this.owner.ready(this, flags);
+  }
+
+  /** Keeps what epoll has said: an edge is told once, so that whoever was told before has to pass it on. */
+  note(flags: number): void {
+    if ((flags & (EPOLLIN | HANG_UP)) !== 0) this.readable = true;
+    if ((flags & HANG_UP) !== 0) {
+      this.hangUp = true;
+      if ((flags & (EPOLLHUP | EPOLLERR)) !== 0) this.hungUp = true;
+    }
+  }
+
+  /** A write found no room: the next room is to be reported. */
+  wantRoom(): void {
+    if (this.asksForRoom) return;
+    this.asksForRoom = true;
+    this.reactor.rewatch(this.fd, maskOf(this.kind) | EPOLLOUT);
+  }
+
+  /** Whether an end of stream here can be told from an abort by probing (see Relay). */
+  get probes(): boolean {
+    return this.kind.tcp || this.kind.tunnel;
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.reactor.close(this.fd);
+  }
+
+  /** Leaves the descriptor to somebody who keeps it open and silent. */
+  giveUp(): AbortedStream {
+    this.closed = true;
+    return new AbortedStream(this.reactor, this.fd);
+  }
+
+  /** Closes so that the peer sees a reset, where there is such a thing. */
+  abort(): void {
+    if (this.closed) return;
+    if (this.kind.tcp) this.reactor.sockets.resetOnClose(this.fd);
+    this.close();
+  }
+}

@@ -1,0 +1,138 @@
+/** Stream sockets of one thread, all of them non-blocking and close-on-exec. A failure of `open…` leaves nothing open. */
+import { BridgeError } from '../../errors.ts';
+import type { Arena, Piece } from './arena.ts';
+import {
+  AF_INET6,
+  AF_UNIX,
+  IPPROTO_IPV6,
+  IPPROTO_TCP,
+  IPV6_V6ONLY,
+  MSG_NOSIGNAL,
+  SHUT_WR,
+  SO_ERROR,
+  SO_LINGER,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  TCP_NODELAY,
+} from './constants.ts';
+import { systemError } from './errno.ts';
+import type { Libc } from './libc.ts';
+import { decodeIp, encodeSockaddr, familyOf, MAX_SOCKADDR_BYTES, type SocketAddress } from './sockaddr.ts';
+
+const FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
+/** The kernel caps it at net.core.somaxconn, 4096 since Linux 5.4. */
+const BACKLOG = 4_096;
+
+export class Sockets {
+  private readonly libc: Libc;
+  private readonly name: Piece;
+  private readonly length: Piece;
+  private readonly option: Piece;
+
+  constructor(libc: Libc, arena: Arena) {
+    this.libc = libc;
+    this.name = arena.carve(128);
+    this.length = arena.carve(4);
+    this.option = arena.carve(8);
+  }
+
+  /** Binds and listens. IPv6 sockets take IPv6 only. @throws BridgeError as systemError has it */
+  openListener(address: SocketAddress, name: string): number {
+    const sockaddr = encodeSockaddr(address);
+    const family = familyOf(sockaddr);
+    const fd = this.libc.socket(family, SOCK_STREAM | FLAGS, 0);
+    if (fd < 0) throw systemError('socket', name, this.libc.errno());
+    try {
+      if (family !== AF_UNIX) {
+        this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1); // accepted sockets inherit it (tcp_create_openreq_child)
+        if (family === AF_INET6) this.setInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+      }
+      this.put(sockaddr);
+      if (this.libc.bind(fd, this.name.address, sockaddr.length) < 0)
+        throw systemError('bind', name, this.libc.errno());
+      if (this.libc.listen(fd, BACKLOG) < 0) throw systemError('listen', name, this.libc.errno());
+      return fd;
+    } catch (error) {
+      this.libc.close(fd);
+      throw error;
+    }
+  }
+
+  /** The port that a bound IP socket has. */
+  localPort(fd: number): number {
+    this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
+    if (this.libc.getsockname(fd, this.name.address, this.length.address) < 0)
+      throw systemError('getsockname', `descriptor ${fd}`, this.libc.errno());
+    const ip = decodeIp(this.name.bytes);
+    if (ip === undefined) throw new BridgeError('IO', `descriptor ${fd} has no port`);
+    return ip.port;
+  }
+
+  /** @returns the new descriptor; -1 with errno when there is none. `peer` has its address then. */
+  accept(listener: number): number {
+    this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
+    return this.libc.accept4(listener, this.name.address, this.length.address, FLAGS);
+  }
+
+  /** Address of the socket accepted last, as the kernel wrote it; valid until the next call. */
+  get peer(): Buffer {
+    return this.name.bytes;
+  }
+
+  /** @returns a socket for an encoded address, or -1 with errno */
+  open(sockaddr: Buffer): number {
+    const family = familyOf(sockaddr);
+    const fd = this.libc.socket(family, SOCK_STREAM | FLAGS, 0);
+    if (fd >= 0 && family !== AF_UNIX) this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    return fd;
+  }
+
+  /** @returns 0 or -1 with errno; EINPROGRESS is on its way */
+  connect(fd: number, sockaddr: Buffer): number {
+    this.put(sockaddr);
+    return this.libc.connect(fd, this.name.address, sockaddr.length);
+  }
+
+  /** What became of a connect that was on its way: 0 or an errno. */
+  pendingError(fd: number): number {
+    this.length.bytes.writeUInt32LE(4, 0);
+    const { address, bytes } = this.option;
+    if (this.libc.getsockopt(fd, SOL_SOCKET, SO_ERROR, address, this.length.address) < 0)
+      return this.libc.errno();
+    return bytes.readInt32LE(0);
+  }
+
+  /**
+   * Asks whether a stream still takes bytes, by sending none: it fails where the peer has reset the stream, or
+   * a unix peer has closed it (tcp_sendmsg_locked and unix_stream_sendmsg look before they loop).
+   * @returns 0 or the errno
+   */
+  probe(fd: number): number {
+    return this.libc.send(fd, this.option.address, 0, MSG_NOSIGNAL) < 0 ? this.libc.errno() : 0;
+  }
+
+  shutdownWrite(fd: number): void {
+    this.libc.shutdown(fd, SHUT_WR); // ENOTCONN says that it is gone; reading it will tell
+  }
+
+  /** From now on a close of this TCP socket sends RST and drops what is queued (socket(7), tcp(7)). */
+  resetOnClose(fd: number): void {
+    this.option.bytes.writeInt32LE(1, 0);
+    this.option.bytes.writeInt32LE(0, 4);
+    this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.option.address, 8);
+  }
+
+  private setInt(fd: number, level: number, option: number, value: number): void {
+    this.option.bytes.writeInt32LE(value, 0);
+    if (this.libc.setsockopt(fd, level, option, this.option.address, 4) < 0)
+      throw systemError('setsockopt', `descriptor ${fd}`, this.libc.errno());
+  }
+
+  private put(sockaddr: Buffer): void {
+    sockaddr.copy(this.name.bytes);
+  }
+}

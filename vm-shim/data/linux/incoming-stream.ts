@@ -1,0 +1,111 @@
+import { BridgeError, ERRNO, messageOf } from '../../../shared/errors.ts';
+import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
+import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
+import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { COPY_BYTES, type Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
+import { ShimConnection } from './shim-connection.ts';
+import type { ShimWorker } from './shim-worker.ts';
+import type { Target, TargetCache } from './target-cache.ts';
+
+const HEAD_MS = 10_000;
+
+/**
+ * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links and
+ * datagrams are the main thread's.
+ */
+export class IncomingStream implements Watcher, Timed {
+  private readonly shim: ShimWorker;
+  private readonly fd: number;
+  private readonly deadline: Deadline;
+  private head: Buffer = Buffer.alloc(0);
+  private done = false;
+
+  /** Takes over the descriptor. */
+  constructor(shim: ShimWorker, fd: number) {
+    this.shim = shim;
+    this.fd = fd;
+    const { reactor } = shim;
+    this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
+    const errno = reactor.watch(fd, maskOf(shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX), this);
+    if (errno !== 0) this.refuse(`epoll_ctl failed (${errno})`);
+    else this.read(0); // whoever connects writes at once, so that the bytes are mostly there
+  }
+
+  expired(): void {
+    this.refuse(`no stream preface within ${HEAD_MS / 1000} s`);
+  }
+
+  ready(flags: number): void {
+    this.read(flags);
+  }
+
+  private read(flags: number): void {
+    const { libc, buffer } = this.shim.reactor;
+    const count = libc.read(this.fd, buffer.address, COPY_BYTES);
+    if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
+    if (count <= 0) return this.refuse('the other side closed before its first two bytes');
+    const fresh = buffer.bytes.subarray(0, count);
+    const bytes = this.head.length === 0 ? fresh : Buffer.concat([this.head, fresh]);
+    let decoded: ReturnType<TargetCache['decode']>;
+    try {
+      if (bytes.length >= 2 && bytes[0] === HANDSHAKE_TEXT[0] && bytes[1] === HANDSHAKE_TEXT[1])
+        return this.handOver(bytes);
+      if (bytes.length >= 2 && (bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1]))
+        throw new BridgeError('PROTOCOL', 'it is neither a link nor a dedicated stream');
+      decoded = this.shim.targets.decode(bytes);
+    } catch (error) {
+      return this.refuse(messageOf(error));
+    }
+    // An edge is told once: what there is to read behind this has to be kept.
+    const left = count === COPY_BYTES ? flags | EPOLLIN : flags & ~(EPOLLIN | EPOLLOUT);
+    if (decoded !== undefined) this.serve(decoded.target, decoded.streamId, bytes, decoded.used, left);
+    else {
+      this.head = Buffer.from(bytes);
+      if (left !== 0) this.read(left);
+    }
+  }
+
+  private serve(target: Target, streamId: number, bytes: Buffer, used: number, left: number): void {
+    const { shim } = this;
+    const owner = shim.ownerOf(target.streamKey);
+    if (owner === undefined) return this.deny();
+    if (target.destination.protocol === 'udp') return this.handOver(bytes);
+    this.finish();
+    new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
+  }
+
+  private deny(): void {
+    this.finish();
+    const { reactor, log } = this.shim;
+    const answer = encodeResult(ERRNO.EACCES);
+    answer.copy(reactor.buffer.bytes);
+    reactor.libc.write(this.fd, reactor.buffer.address, answer.length);
+    reactor.sockets.shutdownWrite(this.fd);
+    new AbortedStream(reactor, this.fd).announced();
+    log.warn(
+      { code: 'PERMISSION_DENIED' },
+      'stream refused: a dedicated stream carries the key of no link that is up',
+    );
+  }
+
+  private handOver(bytes: Buffer): void {
+    this.finish();
+    this.shim.handOver(this.fd, bytes);
+  }
+
+  private refuse(why: string): void {
+    this.finish();
+    this.shim.reactor.close(this.fd);
+    this.shim.log.warn({}, `stream refused: ${why}`);
+  }
+
+  private finish(): void {
+    if (this.done) return;
+    this.done = true;
+    removeDeadline(this.deadline);
+    this.shim.unknown.give();
+  }
+}

@@ -1,0 +1,28 @@
+/** What the main thread of the VM shim and its workers say to each other, besides StreamOrder and StreamReport. */
+import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
+
+export type ShimOrder =
+  | StreamOrder
+  | { readonly type: 'listen'; readonly fd: number; readonly tcp: boolean }
+  /** No more streams; answered by `deaf`. */
+  | { readonly type: 'unlisten' }
+  /** Streams that carry this key, in hex, are of this instance of the host agent. */
+  | { readonly type: 'key'; readonly key: string; readonly owner: number }
+  | { readonly type: 'key-gone'; readonly key: string };
+
+export type ShimReport =
+  | StreamReport
+  /** A stream that is the main thread's now: a link, or datagrams. `bytes` were read from it. */
+  | { readonly type: 'stream'; readonly fd: number; readonly bytes: Uint8Array }
+  | { readonly type: 'deaf' };
+
+/** Memory that all threads see. */
+export interface ShimShared {
+  /** Cells of the limit of connections of the whole shim. */
+  readonly limit: Int32Array;
+  readonly maxConnections: number;
+  /** For each worker the connections it has, to give them back when it dies. */
+  readonly active: Int32Array;
+}
+
+export const MAX_WORKERS = 64;

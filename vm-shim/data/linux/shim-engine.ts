@@ -1,0 +1,151 @@
+/** The Linux engine of the VM shim, seen from the main thread: it listens, and serves what workers leave to it. */
+import { Socket } from 'node:net';
+import type { Limit } from '../../../shared/limit.ts';
+import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
+import type { Logger } from '../../../shared/logger.ts';
+import { Arena } from '../../../shared/platform/linux/arena.ts';
+import type { Libc } from '../../../shared/platform/linux/libc.ts';
+import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
+import {
+  type Listener,
+  openTcpListener,
+  openUnixListener,
+} from '../../../shared/platform/linux/open-listener.ts';
+import { Sockets } from '../../../shared/platform/linux/sockets.ts';
+import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
+import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
+import type { TransportAddress } from '../../../shared/transport/address.ts';
+import { listening } from '../../../shared/transport/listen.ts';
+import type { StreamListener } from '../../../shared/transport/transport.ts';
+import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared } from './orders.ts';
+
+export interface ShimEngineOptions {
+  readonly libc: Libc;
+  readonly workers: number;
+  /** The limit of connections of the whole shim, and the cells it is counted in. */
+  readonly limit: Limit;
+  readonly limitCells: Int32Array;
+  /** Gets streams that are links or carry datagrams, paused. */
+  readonly onStream: (stream: Socket) => void;
+  readonly log: Logger;
+}
+
+export class ShimEngine {
+  readonly pool: WorkerPool<ShimOrder, ShimReport>;
+  private readonly options: ShimEngineOptions;
+  private readonly shared: ShimShared;
+  private readonly streams: MainStreams;
+  private readonly sockets: Sockets;
+  private readonly keys = new Map<string, number>();
+  private listener: Listener | undefined;
+  private readonly waiting = new Set<number>();
+  private deaf: (() => void) | undefined;
+
+  constructor(options: ShimEngineOptions) {
+    this.options = options;
+    const { libc, log, workers, limit, limitCells } = options;
+    this.sockets = new Sockets(libc, new Arena(libc, 4096));
+    this.shared = {
+      limit: limitCells,
+      maxConnections: limit.max,
+      active: new Int32Array(new SharedArrayBuffer(4 * MAX_WORKERS)),
+    };
+    this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
+    this.pool = new WorkerPool<ShimOrder, ShimReport>({
+      libc,
+      entry: workerUrl(import.meta.url, 'vm-shim/data/linux/worker-main'),
+      count: workers,
+      shared: this.shared,
+      log,
+      briefing: () => this.briefing(),
+      onReport: (report, reply, index) => this.take(report, reply, index),
+      onDeath: (index) => this.forget(index),
+    });
+  }
+
+  /** The counterpart of shared/transport/listen.ts, with the same errors; streams go to the workers. */
+  listen(address: TransportAddress): Promise<StreamListener> {
+    return listening(address, 'host', async () => {
+      const { libc } = this.options;
+      const listener =
+        address.scheme === 'unix'
+          ? await openUnixListener(this.sockets, libc, address.path)
+          : openTcpListener(this.sockets, libc, { ip: address.host, port: address.port });
+      this.listener = listener;
+      this.pool.broadcast({ type: 'listen', fd: listener.fd, tcp: listener.tcp });
+      return { port: listener.port, close: () => this.unlisten(listener) };
+    });
+  }
+
+  /** Streams with this key are of this instance from now on. Said before the host hears that we have the key. */
+  addKey(streamKey: Buffer, streams: PeerStreams): void {
+    const key = streamKey.toString('hex');
+    const owner = this.streams.numberOf(streams);
+    this.keys.set(key, owner);
+    this.pool.broadcast({ type: 'key', key, owner });
+  }
+
+  removeKey(streamKey: Buffer): void {
+    const key = streamKey.toString('hex');
+    if (this.keys.delete(key)) this.pool.broadcast({ type: 'key-gone', key });
+  }
+
+  close(): Promise<void> {
+    return this.pool.close({ type: 'stop' });
+  }
+
+  private unlisten(listener: Listener): Promise<void> {
+    if (this.listener !== listener) return Promise.resolve();
+    this.listener = undefined;
+    listener.leave();
+    return new Promise((resolve) => {
+      this.deaf = () => {
+        this.deaf = undefined;
+        this.options.libc.close(listener.fd);
+        resolve();
+      };
+      for (const index of this.pool.broadcast({ type: 'unlisten' })) this.waiting.add(index);
+      this.settle();
+    });
+  }
+
+  private settle(): void {
+    if (this.waiting.size === 0) this.deaf?.();
+  }
+
+  private briefing(): ShimOrder[] {
+    const orders: ShimOrder[] = [...this.keys].map(([key, owner]) => ({ type: 'key', key, owner }));
+    if (this.listener !== undefined)
+      orders.push({ type: 'listen', fd: this.listener.fd, tcp: this.listener.tcp });
+    return orders;
+  }
+
+  private take(report: ShimReport, reply: (order: ShimOrder) => void, index: number): void {
+    if (this.streams.take(report, reply)) return;
+    if (report.type === 'stream') this.adopt(report.fd, report.bytes);
+    else if (report.type === 'deaf') {
+      this.waiting.delete(index);
+      this.settle();
+    }
+  }
+
+  private adopt(fd: number, bytes: Uint8Array): void {
+    const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
+    const stream = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+    stream.on('error', () => {}); // its peer may be gone by now; 'close' follows
+    stream.pause();
+    stream.setNoDelay(true);
+    stream.unshift(Buffer.from(bytes));
+    this.options.onStream(stream);
+  }
+
+  /** A worker has died with all its connections. */
+  private forget(index: number): void {
+    const lost = this.shared.active[index]!;
+    this.shared.active[index] = 0;
+    this.options.limit.give(lost);
+    if (lost > 0) this.options.log.warn({ lost }, 'connections were lost with their worker');
+    this.waiting.delete(index);
+    this.settle();
+  }
+}

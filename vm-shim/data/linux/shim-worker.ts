@@ -1,0 +1,141 @@
+import { ERRNO } from '../../../shared/errors.ts';
+import { Limit } from '../../../shared/limit.ts';
+import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
+import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { IncomingStream } from './incoming-stream.ts';
+import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
+import type { ShimConnection } from './shim-connection.ts';
+import { TargetCache } from './target-cache.ts';
+
+const MAX_ACCEPTS = 32;
+/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
+const PAUSE_MS = 100;
+/** Streams at once that have not said what they are. */
+const MAX_UNKNOWN = 512;
+
+/** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
+export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
+  readonly reactor: Reactor;
+  readonly streams: WorkerStreams;
+  readonly log: WorkerLog;
+  /** Of streams that have not said what they are. */
+  readonly unknown: Limit;
+  readonly targets = new TargetCache();
+  tcp = false;
+  private readonly worker: WorkerContext<ShimReport, ShimShared>;
+  private readonly limit: Limit;
+  private readonly owners = new Map<string, number>();
+  private readonly connections = new Set<ShimConnection>();
+  private listenFd = -1;
+  private listening = false;
+  private toldOfExhaustion = false;
+
+  constructor(worker: WorkerContext<ShimReport, ShimShared>) {
+    this.worker = worker;
+    this.reactor = worker.reactor;
+    this.streams = new WorkerStreams(worker.reactor, worker.post);
+    this.log = new WorkerLog(worker.post);
+    const { maxConnections, limit } = worker.shared;
+    this.limit = new Limit('connections of the VM shim', maxConnections, this.log, limit);
+    this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
+  }
+
+  take(order: ShimOrder): void {
+    if (this.streams.take(order)) return;
+    switch (order.type) {
+      case 'listen':
+        this.listenFd = order.fd;
+        this.tcp = order.tcp;
+        return this.listen();
+      case 'unlisten':
+        this.deafen();
+        this.listenFd = -1;
+        return this.worker.post({ type: 'deaf' });
+      case 'key':
+        this.owners.set(order.key, order.owner);
+        return;
+      case 'key-gone':
+        this.owners.delete(order.key);
+        return;
+      case 'stop':
+        for (const connection of [...this.connections]) connection.relay.stop();
+        return this.reactor.stop();
+    }
+  }
+
+  /** The instance that a key belongs to; orders that are on their way are fetched before a key is unknown. */
+  ownerOf(streamKey: Buffer): number | undefined {
+    const key = streamKey.toString('hex');
+    if (!this.owners.has(key)) this.worker.fetch();
+    return this.owners.get(key);
+  }
+
+  /** @returns whether there is room for it */
+  begin(connection: ShimConnection): boolean {
+    if (!this.limit.take()) return false;
+    this.connections.add(connection);
+    this.worker.shared.active[this.worker.index]!++;
+    return true;
+  }
+
+  released(connection: ShimConnection): void {
+    if (!this.connections.delete(connection)) return;
+    this.worker.shared.active[this.worker.index]!--;
+    this.limit.give();
+  }
+
+  /** Leaves a stream to the main thread. @param bytes what was read from it */
+  handOver(fd: number, bytes: Buffer): void {
+    this.reactor.release(fd);
+    this.worker.post({ type: 'stream', fd, bytes: Uint8Array.from(bytes) });
+  }
+
+  expired(): void {
+    if (this.listenFd >= 0) this.listen();
+  }
+
+  ready(): void {
+    for (let accepts = 0; accepts < MAX_ACCEPTS && this.listening; accepts++) {
+      const fd = this.reactor.sockets.accept(this.listenFd);
+      if (fd < 0) return this.refused(this.reactor.libc.errno());
+      this.reactor.own(fd);
+      if (this.unknown.take()) new IncomingStream(this, fd);
+      else this.reactor.close(fd);
+      if (this.worker.count > 1) return this.rotate();
+    }
+  }
+
+  private listen(): void {
+    const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
+    if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
+    this.listening = true;
+  }
+
+  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
+  private rotate(): void {
+    if (!this.listening) return;
+    this.deafen();
+    this.listen();
+  }
+
+  private deafen(): void {
+    if (this.listening) this.reactor.unwatch(this.listenFd);
+    this.listening = false;
+  }
+
+  private refused(errno: number): void {
+    if (!isExhaustion(errno)) {
+      if (errno === ERRNO.EAGAIN) this.toldOfExhaustion = false;
+      return;
+    }
+    if (!this.toldOfExhaustion) this.log.warn({ errno }, 'out of descriptors or memory: accepting is paused');
+    this.toldOfExhaustion = true;
+    this.deafen();
+    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+  }
+}
