@@ -18,7 +18,9 @@ export function logLevelOption(): Option {
 
 /** Which engine carries connections, on both sides. */
 export function engineOption(): Option {
-  return new Option('--engine <engine>', 'what carries connections').choices([...ENGINES]).default('auto');
+  return new Option('--engine <engine>', 'what carries connections')
+    .choices([...ENGINES])
+    .default('portable');
 }
 
 export function workersOption(): Option {

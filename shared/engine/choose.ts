@@ -69,9 +69,9 @@ export function defaultWorkers(cores: number): number {
   return Math.max(1, Math.min(4, cores >> 1));
 }
 
-/** Checks the two options. @throws BridgeError BAD_REQUEST */
+/** Checks the two options; the portable engine is the default. @throws BridgeError BAD_REQUEST */
 export function engineOptions(options: { engine?: string; workers?: string }): EngineOptions {
-  const engine = options.engine ?? 'auto';
+  const engine = options.engine ?? 'portable';
   if (!isEngine(engine))
     throw new BridgeError('BAD_REQUEST', `unknown engine "${engine}"; known are ${ENGINES.join(', ')}`);
   if (options.workers === undefined) return { engine, workers: undefined };
