@@ -11,8 +11,8 @@ import type { ShimWorker } from './shim-worker.ts';
 const HEAD_MS = 10_000;
 
 /**
- * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links and
- * datagrams are the main thread's.
+ * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links are the
+ * main thread's, and so are datagrams in vpnkit's frames.
  */
 export class IncomingStream implements Watcher, Timed {
   private readonly shim: ShimWorker;
@@ -68,8 +68,12 @@ export class IncomingStream implements Watcher, Timed {
     const { destination } = preface;
     const owner = shim.ownerOf(preface.streamKey);
     if (owner === undefined) return this.deny();
-    if (destination.protocol === 'udp') return this.handOver(bytes);
+    if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
+    if (destination.protocol === 'udp') {
+      const tunnel = { fd: this.fd, owner, streamId: preface.streamId };
+      return shim.serveDatagrams(tunnel, destination, bytes.subarray(used));
+    }
     new ShimConnection(shim, this.fd, owner, preface.streamId).dial(destination, bytes.subarray(used), more);
   }
 
