@@ -16,9 +16,15 @@ export async function reserveUnix(request: {
 }): Promise<PortableStreamReservation> {
   const { path, log } = request;
   const server = createStreamServer();
+  let leave = (): void => {};
   try {
-    const leave = await listenInPlace(path, (name) => listen(server, { path: name }));
-    return reservationOf(server, path, 0, log, leave);
+    let reservation: PortableStreamReservation | undefined;
+    leave = await listenInPlace(path, async (name) => {
+      await listen(server, { path: name });
+      // Clients come as soon as the socket is in its place, which is before it is said.
+      reservation = reservationOf(server, path, 0, log, () => leave());
+    });
+    return reservation!;
   } catch (error) {
     server.close();
     throw error;
