@@ -1,5 +1,5 @@
 import { connectionLimit } from '../shared/descriptors.ts';
-import { chooseEngine } from '../shared/engine/choose.ts';
+import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
@@ -26,6 +26,8 @@ const MAX_FLOWS_PER_FORWARD = 1_024;
 export interface Agent {
   /** Where shims and 9P clients are awaited, resolved. */
   readonly urls: readonly string[];
+  /** The threads of the Linux engine; undefined with the portable one. */
+  readonly threads: EngineThreads | undefined;
   /** Releases every forward, then ends every link. May be called twice. */
   close(): Promise<void>;
 }
@@ -34,14 +36,14 @@ export interface Agent {
 export async function startAgent(config: HostConfig, log: Logger): Promise<Agent> {
   const scope = new Scope();
   try {
-    return { urls: await compose(config, log, scope), close: () => scope.close() };
+    return { ...(await compose(config, log, scope)), close: () => scope.close() };
   } catch (error) {
     await scope.close();
     throw error;
   }
 }
 
-async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<string[]> {
+async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<Omit<Agent, 'close'>> {
   const { signal } = scope;
   const cells = limitCells();
   // A connection has its client's socket and at most one dedicated stream.
@@ -80,7 +82,7 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<s
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
-  return urls;
+  return { urls, threads: engine?.pool };
 }
 
 /** The engine is loaded only where it is wanted and works. */

@@ -1,5 +1,5 @@
 import { connectionLimit } from '../shared/descriptors.ts';
-import { chooseEngine } from '../shared/engine/choose.ts';
+import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
@@ -20,6 +20,8 @@ const MAX_CONNECTIONS = 16_384;
 export interface Shim {
   /** Where it listens; undefined when it dials. */
   readonly url: string | undefined;
+  /** The threads of the Linux engine; undefined with the portable one. */
+  readonly threads: EngineThreads | undefined;
   /** Ends every link and connection. May be called twice. */
   close(): Promise<void>;
 }
@@ -74,7 +76,7 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
       await scope.close();
       await running;
     };
-    return { url: undefined, close };
+    return { url: undefined, threads: undefined, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -94,7 +96,7 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
       : await engine.listen(config.listen!);
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
-  return { url: listener.url, close: () => scope.close() };
+  return { url: listener.url, threads: engine?.pool, close: () => scope.close() };
 }
 
 /** The engine is loaded only where it is wanted and works. */

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { Worker } from 'node:worker_threads';
 import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Libc } from '../platform/linux/libc.ts';
@@ -11,6 +12,13 @@ export interface EngineOptions {
   readonly engine: EnginePreference;
   /** How many threads the Linux engine has; from the number of cores unless told. */
   readonly workers: number | undefined;
+}
+
+/** The threads of a running engine, for whoever wants to look at them. */
+export interface EngineThreads {
+  readonly threads: readonly Worker[];
+  /** How often each has come out of its sleep. */
+  readonly wakeUps: readonly number[];
 }
 
 /** What the Linux engine is started with. */

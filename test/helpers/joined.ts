@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAgent } from '../../host-agent/agent.ts';
 import { hostConfig } from '../../host-agent/config.ts';
+import type { EngineThreads } from '../../shared/engine/choose.ts';
 import { type Logger, silentLogger } from '../../shared/logger.ts';
 import { claimPort } from '../../shared/portfs/claim-port.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
@@ -14,6 +15,8 @@ import { hostPort } from './processes.ts';
 
 export interface Joined {
   readonly dir: string;
+  /** The threads of the Linux engine of each side. */
+  readonly threads: { readonly host: EngineThreads | undefined; readonly shim: EngineThreads | undefined };
   /** Publishes through the 9P tree; answers the host port. */
   expose(spec: string): Promise<number>;
   close(): Promise<void>;
@@ -25,21 +28,27 @@ let names = 0;
  * @param lane as --lane of the host agent
  * @param transport what joins them
  * @param engine as --engine of both
+ * @param workers as --workers of both
  */
 export async function joinPair(
   lane: 'dedicated' | 'multiplexed',
   transport: 'unix' | 'tcp' = 'unix',
   engine: 'portable' | 'linux' = 'portable',
+  workers = 1,
   log: Logger = silentLogger(),
 ): Promise<Joined> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
   const listen = transport === 'unix' ? `unix://${dir}/shim.sock` : 'tcp://127.0.0.1:0';
-  const shim = await startShim(shimConfig({ listen, engine }), log);
+  const shim = await startShim(shimConfig({ listen, engine, workers: `${workers}` }), log);
   const control = `unix://${dir}/control.sock`;
-  const agent = await startAgent(hostConfig({ connect: [shim.url!], control: [control], lane, engine }), log);
+  const agent = await startAgent(
+    hostConfig({ connect: [shim.url!], control: [control], lane, engine, workers: `${workers}` }),
+    log,
+  );
   const { signal } = new AbortController();
   return {
     dir,
+    threads: { host: agent.threads, shim: shim.threads },
     expose: async (spec) => {
       const claim = await claimPort(await dial(parseAddress(control), signal), `entry-${names++}`, spec);
       return hostPort(claim.resolved);

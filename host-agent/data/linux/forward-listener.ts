@@ -7,6 +7,7 @@ import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostPath } from './host-path.ts';
 import {
@@ -28,6 +29,8 @@ const PAUSE_MS = 100;
 export interface ListenerContext {
   readonly reactor: Reactor;
   readonly index: number;
+  /** How many workers there are. */
+  readonly count: number;
   readonly streams: WorkerStreams;
   readonly shared: HostShared;
   readonly limit: Limit;
@@ -48,6 +51,8 @@ export class ForwardListener implements Watcher, Timed {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly shared: HostShared;
+  /** Whether clients of this forward have mostly sent something by the time they are accepted. */
+  readonly early = new EarlyGuess();
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;
@@ -100,6 +105,7 @@ export class ForwardListener implements Watcher, Timed {
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
       this.serve(fd);
+      if (this.context.count > 1) return this.rotate();
     }
   }
 
@@ -149,6 +155,13 @@ export class ForwardListener implements Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw new BridgeError('IO', `epoll_ctl on the listener of ${this.name}`, { errno });
     this.listening = true;
+  }
+
+  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
+  private rotate(): void {
+    if (!this.listening) return;
+    this.reactor.unwatch(this.listenFd);
+    this.listen();
   }
 
   private refused(errno: number): void {

@@ -4,11 +4,11 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
-import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
+import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
+import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
 import {
   maskOf,
   PLAIN_TCP,
@@ -26,6 +26,8 @@ const ANSWER_MS = 20_000;
 /** A full backlog is tried again this often, and for so long, milliseconds. */
 const RETRY_MS = 5;
 const MAX_RETRIES = 400;
+/** Most that is sent with a preface; every stream has room for it. */
+const EARLY_BYTES = 8 * 1024;
 
 export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   readonly relay: Relay;
@@ -64,7 +66,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   }
 
   ready(flags: number): void {
-    if (this.phase === 'answering') return this.readAnswer(isHangUp(flags));
+    if (this.phase === 'answering') return this.readAnswer(flags);
     if (this.phase !== 'connecting' || ((flags & EPOLLOUT) === 0 && !isHangUp(flags))) return;
     const errno = this.forward.reactor.sockets.pendingError(this.fd);
     if (errno !== 0) this.fail(errno, 'connect');
@@ -123,7 +125,9 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.phase = 'answering';
     this.streamId = (Atomics.add(shared.streamIds, vm, 1) + 1) >>> 0;
     const { address, bytes } = reactor.buffer;
-    const length = this.path.templateOf(this.forward).write(bytes, this.streamId, this.peer);
+    let length = this.path.templateOf(this.forward).write(bytes, this.streamId, this.peer);
+    length += this.readEarly(address + length);
+    if (this.relay.over) return;
     // A fresh stream takes a preface whole: it is smaller than any socket buffer.
     if (reactor.libc.write(this.fd, address, length) !== length)
       return this.fail(ERRNO.ECONNABORTED, 'write');
@@ -132,7 +136,25 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     if (early !== undefined) this.resetByPeer(early);
   }
 
-  private readAnswer(hangUp: boolean): void {
+  /**
+   * What the client has sent already goes with the preface, which spares the shim a wake-up. It tells the client
+   * nothing: a dial that fails resets it all the same.
+   */
+  private readEarly(address: number): number {
+    const { reactor, early } = this.forward;
+    if (!early.worthTrying()) return 0;
+    const { initiating } = this.relay;
+    const count = reactor.libc.read(initiating.fd, address, EARLY_BYTES);
+    early.learn(count > 0);
+    if (count > 0) this.counters[BYTES_UP]! += count;
+    // Edges are told once: what a full read left, or the end, has to be looked for again.
+    if (count === EARLY_BYTES || count === 0) initiating.readable = true;
+    if (count < 0 && reactor.libc.errno() !== ERRNO.EAGAIN)
+      this.relay.failed(initiating, reactor.libc.errno());
+    return Math.max(0, count);
+  }
+
+  private readAnswer(flags: number): void {
     const { libc, buffer } = this.forward.reactor;
     const count = libc.read(this.fd, buffer.address, COPY_BYTES);
     if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
@@ -144,7 +166,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     const bytes = this.answer === undefined ? fresh : Buffer.concat([this.answer, fresh]);
     if (bytes.length < RESULT_BYTES) {
       this.answer = Buffer.from(bytes);
-      return;
+      return this.readAnswer(flags);
     }
     let errno: number;
     try {
@@ -160,9 +182,8 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.phase = 'relaying';
     const fd = this.fd;
     this.fd = -1;
-    const downReadable = hangUp || count === COPY_BYTES;
-    const target = this.relay.dialled(fd, this.kind, { down: bytes.subarray(RESULT_BYTES), downReadable });
-    if (hangUp) target.hangUp = true;
+    const left = count === COPY_BYTES ? flags : flags & ~EPOLLIN;
+    this.relay.dialled(fd, this.kind, left, { down: bytes.subarray(RESULT_BYTES) });
   }
 
   private get kind() {

@@ -13,6 +13,7 @@ import { WorkerDatagrams } from './worker-datagrams.ts';
 export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
   readonly reactor: DatagramContext['reactor'];
   readonly index: number;
+  readonly count: number;
   readonly shared: HostShared;
   readonly streams: WorkerStreams;
   readonly limit: Limit;
@@ -27,6 +28,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.worker = worker;
     this.reactor = worker.reactor;
     this.index = worker.index;
+    this.count = worker.count;
     this.shared = worker.shared;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);

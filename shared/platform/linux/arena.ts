@@ -15,8 +15,9 @@ export class Arena {
   /** A piece of its own, aligned to 16 bytes. */
   carve(bytes: number): Piece {
     const start = this.used;
-    this.used += (bytes + 15) & ~15;
-    if (this.used > this.memory.length) throw new RangeError(`the arena has ${this.memory.length} bytes`);
+    const used = start + ((bytes + 15) & ~15);
+    if (used > this.memory.length) throw new RangeError(`the arena has ${this.memory.length} bytes`);
+    this.used = used;
     return { address: this.address + start, bytes: this.memory.subarray(start, start + bytes) };
   }
 }

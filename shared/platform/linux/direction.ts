@@ -16,8 +16,8 @@ export interface DirectionOwner {
   /** An end of stream was read. */
   sawEnd(side: Side): void;
   failed(side: Side, errno: number): void;
-  /** The last byte was written and the end passed on. */
-  finished(): void;
+  /** The last byte was written. @returns whether both sides are closed now, which passes the end on as well */
+  finished(): boolean;
 }
 
 export class Direction implements Task {
@@ -103,8 +103,7 @@ export class Direction implements Task {
 
   private finish(): void {
     this.drop();
-    this.reactor.sockets.shutdownWrite(this.to.fd);
-    this.owner.finished();
+    if (!this.owner.finished()) this.reactor.sockets.shutdownWrite(this.to.fd);
   }
 
   private copy(): void {

@@ -58,9 +58,10 @@ export class Relay implements SideOwner, DirectionOwner {
 
   /**
    * The target was reached: takes over its descriptor, which is watched.
+   * @param flags what epoll has said of it and nobody has acted on
    * @param early what was read from the initiating side, and from the target, before
    */
-  dialled(fd: number, kind: SideKind, early: { up?: Buffer; down?: Buffer; downReadable?: boolean }): Side {
+  dialled(fd: number, kind: SideKind, flags: number, early: { up?: Buffer; down?: Buffer }): void {
     const { reactor, initiating, owner } = this;
     const target = new Side(reactor, fd, kind, 'target', this);
     this.target = target;
@@ -69,9 +70,8 @@ export class Relay implements SideOwner, DirectionOwner {
     this.down = new Direction(reactor, target, initiating, this, owner.counters, BYTES_DOWN);
     if (early.up !== undefined) this.up.hold(early.up, true);
     if (early.down !== undefined) this.down.hold(early.down, true);
-    if (early.downReadable === true) target.readable = true;
+    target.note(flags);
     this.feed('dialled');
-    return target;
   }
 
   dialFailed(errno: number): void {
@@ -117,7 +117,7 @@ export class Relay implements SideOwner, DirectionOwner {
 
   sawEnd(side: Side): void {
     const out = side.role === 'initiating' ? this.down : this.up;
-    if (side.probes && out?.shut === false) {
+    if (side.probes && out?.shut === false && (side.kind.tunnel || side.hungUp)) {
       if (!this.probe(side)) return;
       if (side.kind.tunnel && !side.kind.tcp) return this.feed(`${side.role}-end`);
     }
@@ -132,11 +132,12 @@ export class Relay implements SideOwner, DirectionOwner {
     this.feed(`${side.role}-reset`, errno);
   }
 
-  finished(): void {
-    if (this.up?.shut !== true || this.down?.shut !== true || this.state !== 'draining') return;
+  finished(): boolean {
+    if (this.up?.shut !== true || this.down?.shut !== true || this.state !== 'draining') return false;
     this.initiating.close();
     this.target?.close();
     this.settle();
+    return true;
   }
 
   /** @returns whether the stream is alive; else that has been dealt with */

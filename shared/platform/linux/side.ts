@@ -38,6 +38,8 @@ export class Side implements Watcher {
   readable = false;
   /** The peer has said that there is an end behind what can be read, so a short read is not the last word. */
   hangUp = false;
+  /** EPOLLHUP or EPOLLERR was seen: a reset may hide behind an end that was read. */
+  hungUp = false;
   /** An end of stream was read. */
   eof = false;
   /** That end is being looked into. */
@@ -58,9 +60,17 @@ export class Side implements Watcher {
   }
 
   ready(flags: number): void {
-    if ((flags & (EPOLLIN | HANG_UP)) !== 0) this.readable = true;
-    if ((flags & HANG_UP) !== 0) this.hangUp = true;
+    this.note(flags);
     this.owner.ready(this, flags);
+  }
+
+  /** Keeps what epoll has said: an edge is told once, so that whoever was told before has to pass it on. */
+  note(flags: number): void {
+    if ((flags & (EPOLLIN | HANG_UP)) !== 0) this.readable = true;
+    if ((flags & HANG_UP) !== 0) {
+      this.hangUp = true;
+      if ((flags & (EPOLLHUP | EPOLLERR)) !== 0) this.hungUp = true;
+    }
   }
 
   /** A write found no room: the next room is to be reported. */

@@ -19,6 +19,8 @@ const RESPAWN_MS = 100;
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly index: number;
+  /** How many workers there are. */
+  readonly count: number;
   readonly port: MessagePort;
   readonly wakeFd: number;
   readonly ledger: SharedArrayBuffer;
@@ -116,7 +118,15 @@ export class WorkerPool<Order, Report> {
     const ledger = new Ledger();
     const wakeUps = new SharedArrayBuffer(4);
     const { port1, port2 } = new MessageChannel();
-    const workerData: WorkerStart = { index, port: port2, wakeFd, ledger: ledger.shared, wakeUps, shared };
+    const workerData: WorkerStart = {
+      index,
+      count: this.count,
+      port: port2,
+      wakeFd,
+      ledger: ledger.shared,
+      wakeUps,
+      shared,
+    };
     const worker = new Worker(entry, { workerData, transferList: [port2], name: `portferry-${index}` });
     const post = (order: Order): void => {
       port1.postMessage(order);

@@ -12,6 +12,8 @@ export interface WorkerProgram<Order> {
 export interface WorkerContext<Report, Shared> {
   readonly reactor: Reactor;
   readonly index: number;
+  /** How many workers there are. */
+  readonly count: number;
   readonly shared: Shared;
   readonly post: (report: Report) => void;
   /** Takes the orders that have come, without waiting for the next turn. */
@@ -33,8 +35,8 @@ export async function runWorker<Order, Report, Shared>(
     }
   };
   const post = (report: Report): void => port.postMessage(report);
-  const { index } = start;
-  const program = make({ reactor, index, shared: start.shared as Shared, post, fetch });
+  const { index, count } = start;
+  const program = make({ reactor, index, count, shared: start.shared as Shared, post, fetch });
   reactor.run(start.wakeFd, fetch, new Int32Array(start.wakeUps));
   port.close();
 }

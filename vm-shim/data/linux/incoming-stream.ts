@@ -1,12 +1,14 @@
 import { BridgeError, ERRNO, messageOf } from '../../../shared/errors.ts';
 import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
-import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { COPY_BYTES, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
-import { decodePreface, encodeResult, PREFACE_MAGIC, type Preface } from '../../../shared/preface.ts';
+import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
 import { ShimConnection } from './shim-connection.ts';
 import type { ShimWorker } from './shim-worker.ts';
+import type { Target, TargetCache } from './target-cache.ts';
 
 const HEAD_MS = 10_000;
 
@@ -29,7 +31,7 @@ export class IncomingStream implements Watcher, Timed {
     this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
     const errno = reactor.watch(fd, maskOf(shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX), this);
     if (errno !== 0) this.refuse(`epoll_ctl failed (${errno})`);
-    else this.read(false); // whoever connects writes at once, so that the bytes are mostly there
+    else this.read(0); // whoever connects writes at once, so that the bytes are mostly there
   }
 
   expired(): void {
@@ -37,44 +39,45 @@ export class IncomingStream implements Watcher, Timed {
   }
 
   ready(flags: number): void {
-    this.read(isHangUp(flags));
+    this.read(flags);
   }
 
-  private read(hangUp: boolean): void {
+  private read(flags: number): void {
     const { libc, buffer } = this.shim.reactor;
     const count = libc.read(this.fd, buffer.address, COPY_BYTES);
     if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
     if (count <= 0) return this.refuse('the other side closed before its first two bytes');
     const fresh = buffer.bytes.subarray(0, count);
     const bytes = this.head.length === 0 ? fresh : Buffer.concat([this.head, fresh]);
-    let preface: { value: Preface; used: number } | undefined;
+    let decoded: ReturnType<TargetCache['decode']>;
     try {
       if (bytes.length >= 2 && bytes[0] === HANDSHAKE_TEXT[0] && bytes[1] === HANDSHAKE_TEXT[1])
         return this.handOver(bytes);
       if (bytes.length >= 2 && (bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1]))
         throw new BridgeError('PROTOCOL', 'it is neither a link nor a dedicated stream');
-      preface = decodePreface(bytes);
+      decoded = this.shim.targets.decode(bytes);
     } catch (error) {
       return this.refuse(messageOf(error));
     }
-    if (preface === undefined) {
+    // An edge is told once: what there is to read behind this has to be kept.
+    const left = count === COPY_BYTES ? flags | EPOLLIN : flags & ~(EPOLLIN | EPOLLOUT);
+    if (decoded !== undefined) this.serve(decoded.target, decoded.streamId, bytes, decoded.used, left);
+    else {
       this.head = Buffer.from(bytes);
-      if (hangUp || count === COPY_BYTES) this.read(hangUp);
-    } else this.serve(preface.value, bytes, preface.used, hangUp || count === COPY_BYTES);
+      if (left !== 0) this.read(left);
+    }
   }
 
-  private serve(preface: Preface, bytes: Buffer, used: number, more: boolean): void {
+  private serve(target: Target, streamId: number, bytes: Buffer, used: number, left: number): void {
     const { shim } = this;
-    const { destination } = preface;
-    const owner = shim.ownerOf(preface.streamKey);
+    const owner = shim.ownerOf(target.streamKey);
     if (owner === undefined) return this.deny();
+    const { destination } = target;
     if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
-    if (destination.protocol === 'udp') {
-      const tunnel = { fd: this.fd, owner, streamId: preface.streamId };
-      return shim.serveDatagrams(tunnel, destination, bytes.subarray(used));
-    }
-    new ShimConnection(shim, this.fd, owner, preface.streamId).dial(destination, bytes.subarray(used), more);
+    if (destination.protocol === 'udp')
+      return shim.serveDatagrams({ fd: this.fd, owner, streamId }, destination, bytes.subarray(used));
+    new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
   }
 
   private deny(): void {

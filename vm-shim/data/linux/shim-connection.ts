@@ -2,29 +2,17 @@
  * One dedicated stream in a worker: dials its container, and hands both to a Relay, which answers the host. The
  * counterpart of data/incoming.ts and data/dialer.ts.
  */
-import {
-  describeDestination,
-  type TcpDestination,
-  type UnixDestination,
-} from '../../../shared/destination.ts';
-import { BridgeError, ERRNO, errnoName } from '../../../shared/errors.ts';
+import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import {
-  maskOf,
-  PLAIN_TCP,
-  PLAIN_UNIX,
-  type SideKind,
-  TUNNEL_TCP,
-  TUNNEL_UNIX,
-} from '../../../shared/platform/linux/side.ts';
-import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
+import type { Target } from './target-cache.ts';
 
 /** How long a container may take to accept, milliseconds. */
 const DIAL_MS = 10_000;
@@ -38,9 +26,8 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
   private readonly shim: ShimWorker;
   private readonly owner: number;
   private readonly streamId: number;
-  private sockaddr: Buffer = NOWHERE;
-  private kind: SideKind = PLAIN_TCP;
-  private what = '';
+  private readonly target: Target;
+  private readonly sockaddr: Buffer;
   private fd = -1;
   private retries = 0;
   private retrying = false;
@@ -48,39 +35,29 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
   private early: Buffer | undefined;
 
   /** Takes over the stream, which is watched. */
-  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number) {
+  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, target: Target) {
     this.shim = shim;
     this.owner = owner;
     this.streamId = streamId;
+    this.target = target;
+    this.sockaddr = target.sockaddr ?? NOWHERE;
     this.relay = new Relay(shim.reactor, fd, shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX, this);
     shim.reactor.hand(fd, this.relay.initiating);
   }
 
   /**
    * @param early what was read from the stream behind the preface
-   * @param more there may be more to read, or an end
+   * @param flags what epoll has said of the stream and nobody has acted on
    */
-  dial(destination: TcpDestination | UnixDestination, early: Buffer, more: boolean): void {
+  dial(early: Buffer, flags: number): void {
     const { shim, relay } = this;
     const { reactor } = shim;
     if (!shim.begin(this)) return relay.limit();
     if (early.length > 0) this.early = Buffer.from(early);
-    relay.initiating.readable = more;
-    relay.initiating.hangUp = more;
+    relay.initiating.note(flags);
     const aborted = shim.streams.add(this.owner, this.streamId, this);
     if (aborted !== undefined) return relay.resetByPeer(aborted);
-    const { protocol } = destination;
-    this.what = describeDestination(destination);
-    this.kind = protocol === 'tcp' ? PLAIN_TCP : PLAIN_UNIX;
-    try {
-      this.sockaddr = encodeSockaddr(
-        protocol === 'tcp'
-          ? { family: 'ip', ip: destination.ip, port: destination.port }
-          : { family: 'unix', path: destination.path },
-      );
-    } catch (error) {
-      return this.fail(error instanceof BridgeError ? error.errno : ERRNO.EINVAL);
-    }
+    if (this.sockaddr === NOWHERE) return this.fail(ERRNO.ENAMETOOLONG);
     this.fd = reactor.sockets.open(this.sockaddr);
     if (this.fd < 0) return this.fail(reactor.libc.errno());
     reactor.own(this.fd);
@@ -95,9 +72,10 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   ready(flags: number): void {
     if ((flags & EPOLLOUT) === 0 && !isHangUp(flags)) return;
-    const errno = this.shim.reactor.sockets.pendingError(this.fd);
+    // A connect that failed is reported with EPOLLERR or EPOLLHUP (tcp_poll).
+    const errno = isHangUp(flags) ? this.shim.reactor.sockets.pendingError(this.fd) : 0;
     if (errno !== 0) this.fail(errno);
-    else this.connected();
+    else this.connected(flags);
   }
 
   resetByPeer(errno: number): void {
@@ -127,13 +105,13 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
     const { reactor } = this.shim;
     this.retrying = false;
     if (reactor.sockets.connect(this.fd, this.sockaddr) === 0) {
-      if (this.watch(maskOf(this.kind))) this.connected();
+      if (this.watch(maskOf(this.target.kind))) this.connected(0);
       return;
     }
     const errno = reactor.libc.errno();
     if (errno === EINPROGRESS) {
       this.deadline = reactor.deadlinesOf(DIAL_MS).add(this, reactor.now);
-      this.watch(maskOf(this.kind) | EPOLLOUT);
+      this.watch(maskOf(this.target.kind) | EPOLLOUT);
     } else if (errno === ERRNO.EAGAIN && ++this.retries <= MAX_RETRIES) {
       this.retrying = true;
       this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
@@ -146,17 +124,17 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
     return errno === 0;
   }
 
-  private connected(): void {
+  private connected(flags: number): void {
     this.clearDeadline();
     const { fd, early } = this;
     this.fd = -1;
     this.early = undefined;
-    this.relay.dialled(fd, this.kind, early === undefined ? {} : { up: early });
+    this.relay.dialled(fd, this.target.kind, flags, early === undefined ? {} : { up: early });
   }
 
   private fail(errno: number): void {
     this.cancelDial();
-    this.shim.log.debug({ errno }, `cannot dial ${this.what}: ${errnoName(errno)}`);
+    this.shim.log.debug({ errno }, `cannot dial ${this.target.what}: ${errnoName(errno)}`);
     this.relay.dialFailed(errno);
   }
 

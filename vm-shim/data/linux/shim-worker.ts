@@ -13,6 +13,7 @@ import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
 import type { ShimConnection } from './shim-connection.ts';
+import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
 /** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
@@ -27,6 +28,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   readonly log: WorkerLog;
   /** Of streams that have not said what they are. */
   readonly unknown: Limit;
+  readonly targets = new TargetCache();
   tcp = false;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
@@ -144,6 +146,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
       this.reactor.own(fd);
       if (this.unknown.take()) new IncomingStream(this, fd);
       else this.reactor.close(fd);
+      if (this.worker.count > 1) return this.rotate();
     }
   }
 
@@ -151,6 +154,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
     this.listening = true;
+  }
+
+  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
+  private rotate(): void {
+    if (!this.listening) return;
+    this.deafen();
+    this.listen();
   }
 
   private deafen(): void {

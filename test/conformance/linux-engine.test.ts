@@ -1,0 +1,87 @@
+/** What only an engine of threads can get wrong. */
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { engines } from '../helpers/engines.ts';
+import { type Joined, joinPair } from '../helpers/joined.ts';
+import { until } from '../helpers/processes.ts';
+import { fateOf, readExactly } from '../helpers/stream-client.ts';
+
+describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
+  let pair: Joined | undefined;
+  let echo: Server | undefined;
+  const sockets = new Set<Socket>();
+
+  afterEach(async () => {
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    echo?.close();
+    await pair?.close();
+  });
+
+  async function start(workers: number): Promise<{ pair: Joined; port: number }> {
+    pair = await joinPair('dedicated', 'unix', 'linux', workers);
+    echo = createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.pipe(socket);
+    });
+    echo.listen(0, '127.0.0.1');
+    await once(echo, 'listening');
+    const { port } = echo.address() as { port: number };
+    const published = await pair.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${port}`);
+    (await client(published)).destroy(); // those who come before the link is up are the main thread's
+    return { pair, port: published };
+  }
+
+  /** A connection whose relay has worked once. */
+  async function client(port: number): Promise<Socket> {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.write('hello');
+    expect((await readExactly(socket, 5)).toString()).toBe('hello');
+    return socket;
+  }
+
+  it('sleeps while nothing happens', async () => {
+    const { pair, port } = await start(1);
+    await client(port);
+    await delay(200);
+    const threads = [pair.threads.host!, pair.threads.shim!];
+    const before = threads.map(({ wakeUps }) => wakeUps[0]!);
+    await delay(2_000);
+    for (const [index, { wakeUps }] of threads.entries())
+      expect(wakeUps[0]! - before[index]!).toBeLessThan(10);
+  });
+
+  it('spreads connections over all of its workers', async () => {
+    const { pair, port } = await start(3);
+    await delay(300); // all are up
+    const idle = { host: [...pair.threads.host!.wakeUps], shim: [...pair.threads.shim!.wakeUps] };
+    const all = await Promise.all(Array.from({ length: 60 }, () => client(port)));
+    for (const socket of all) {
+      socket.write('again');
+      expect((await readExactly(socket, 5)).toString()).toBe('again');
+    }
+    for (const side of ['host', 'shim'] as const)
+      for (const [index, wakeUps] of pair.threads[side]!.wakeUps.entries())
+        expect(wakeUps - idle[side][index]!, `${side} worker ${index}`).toBeGreaterThan(10);
+  });
+
+  it.each(['host', 'shim'] as const)(
+    'replaces a worker of the %s that dies, and resets its clients',
+    async (side) => {
+      const { pair, port } = await start(1);
+      const fate = fateOf(await client(port));
+      const [worker] = pair.threads[side]!.threads;
+      await worker!.terminate();
+      expect((await fate).how).toBe('ECONNRESET');
+      await until('another worker', () => pair.threads[side]!.threads[0] !== undefined);
+      const after = await client(port);
+      after.end();
+      expect((await fateOf(after)).how).toBe('end');
+    },
+  );
+});

@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { decodeIp, encodeSockaddr, familyOf } from '../../../../shared/platform/linux/sockaddr.ts';
+
+/** What a little-endian Linux has in memory, from ip(7), ipv6(7), unix(7) and vsock(7). */
+describe('socket addresses', () => {
+  it.each([
+    [{ family: 'ip', ip: '127.0.0.1', port: 8080 }, '02001f907f0000010000000000000000'],
+    [{ family: 'ip', ip: 'fd00::2', port: 80 }, '0a00005000000000fd00000000000000000000000000000200000000'],
+    [{ family: 'ip', ip: 'fe80::1%7', port: 1 }, '0a00000100000000fe80000000000000000000000000000107000000'],
+    [{ family: 'unix', path: '/a' }, '01002f6100'],
+    [{ family: 'vsock', cid: 3, port: 0xf3a4 }, '28000000a4f300000300000000000000'],
+  ] as const)('%j', (address, hex) => {
+    expect(encodeSockaddr(address).toString('hex')).toBe(hex);
+  });
+
+  it('reads what the kernel writes', () => {
+    for (const ip of ['127.0.0.1', 'fd00::2'])
+      expect(decodeIp(encodeSockaddr({ family: 'ip', ip, port: 4711 }))).toEqual({ ip, port: 4711 });
+    expect(decodeIp(encodeSockaddr({ family: 'unix', path: '/a' }))).toBeUndefined();
+    expect(familyOf(encodeSockaddr({ family: 'unix', path: '/a' }))).toBe(1);
+  });
+
+  it('refuses a path that has no room for its NUL', () => {
+    expect(encodeSockaddr({ family: 'unix', path: 'x'.repeat(107) }).length).toBe(110);
+    expect(() => encodeSockaddr({ family: 'unix', path: 'x'.repeat(108) })).toThrow(/107 bytes/);
+  });
+});

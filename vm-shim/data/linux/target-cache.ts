@@ -1,0 +1,74 @@
+import { type Destination, describeDestination } from '../../../shared/destination.ts';
+import { BridgeError } from '../../../shared/errors.ts';
+import { PLAIN_TCP, PLAIN_UNIX, type SideKind } from '../../../shared/platform/linux/side.ts';
+import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
+
+/** Where a stream is to go, ready to be dialled. */
+export interface Target {
+  readonly streamKey: Buffer;
+  readonly destination: Destination;
+  readonly kind: SideKind;
+  /** Undefined for what no socket address can say, and for datagrams. */
+  readonly sockaddr: Buffer | undefined;
+  readonly what: string;
+}
+
+const MAX_TARGETS = 1_024;
+/** Where key and destination are in a preface; shared/preface.ts has the layout. */
+const KEY_AT = 10;
+const DESTINATION_AT = KEY_AT + STREAM_KEY_BYTES;
+
+/**
+ * Decodes prefaces. Most of them name a link and a destination that were named before, so what those decode to is kept,
+ * found by their bytes.
+ */
+export class TargetCache {
+  private readonly targets = new Map<string, Target>();
+
+  /** @returns undefined while it is incomplete. @throws BridgeError PROTOCOL */
+  decode(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+    if (bytes.length < DESTINATION_AT + 3 || bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1])
+      return this.decodeNew(bytes);
+    const used = bytes.readUInt16LE(2);
+    const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
+    // Version, key and the destination but for its port, which follows.
+    const key = bytes.toString('latin1', 4, Math.min(end + 2, used));
+    const target = used <= bytes.length && end + 2 < used ? this.targets.get(sameStream(key)) : undefined;
+    if (target === undefined) return this.decodeNew(bytes);
+    return { target, streamId: bytes.readUInt32LE(6), used };
+  }
+
+  private decodeNew(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+    const decoded = decodePreface(bytes);
+    if (decoded === undefined) return undefined;
+    const { value, used } = decoded;
+    const { streamId, streamKey, destination } = value;
+    const target = { streamKey, destination, ...addressOf(destination) };
+    if (destination.protocol === 'tcp') {
+      const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
+      if (this.targets.size >= MAX_TARGETS) this.targets.clear();
+      this.targets.set(sameStream(bytes.toString('latin1', 4, end + 2)), target);
+    }
+    return { target, streamId, used };
+  }
+}
+
+/** Takes the stream id, the only thing that differs, out of a key that begins at byte 4. */
+function sameStream(key: string): string {
+  return key.slice(0, 2) + key.slice(6);
+}
+
+function addressOf(destination: Destination): Pick<Target, 'kind' | 'sockaddr' | 'what'> {
+  const what = describeDestination(destination);
+  try {
+    if (destination.protocol === 'unix')
+      return { what, kind: PLAIN_UNIX, sockaddr: encodeSockaddr({ family: 'unix', path: destination.path }) };
+    if (destination.protocol === 'udp') return { what, kind: PLAIN_TCP, sockaddr: undefined };
+    const { ip, port } = destination;
+    return { what, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
+  } catch (error) {
+    if (error instanceof BridgeError) return { what, kind: PLAIN_UNIX, sockaddr: undefined };
+    throw error;
+  }
+}
