@@ -29,6 +29,15 @@ export interface Shim {
 /** Composition root of the VM shim. @throws BridgeError when it cannot listen */
 export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> {
   const scope = new Scope();
+  try {
+    return await compose(config, log, scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<Shim> {
   const { signal } = scope;
   const cells = limitCells();
   // A connection has at most one dedicated stream and its container's socket.

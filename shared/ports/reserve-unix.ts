@@ -16,12 +16,12 @@ export async function reserveUnix(request: {
 }): Promise<PortableStreamReservation> {
   const { path, log } = request;
   const server = createStreamServer();
+  let reservation: PortableStreamReservation | undefined;
   let leave = (): void => {};
   try {
-    let reservation: PortableStreamReservation | undefined;
     leave = await listenInPlace(path, async (name) => {
       await listen(server, { path: name });
-      // Clients come as soon as the socket is in its place, which is before it is said.
+      // Clients come as soon as the path is in its place: somebody has to take them from then on.
       reservation = reservationOf(server, path, 0, log, () => leave());
     });
     return reservation!;

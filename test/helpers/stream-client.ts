@@ -48,6 +48,13 @@ export function fateOf(socket: Socket): Promise<Fate> {
   });
 }
 
+/** Connects, sends, and reads to the end. A reset may come so early that it is connecting that fails. */
+export function fateOfNew(port: number, message = ''): Promise<Fate> {
+  const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
+  if (message !== '') socket.write(message);
+  return fateOf(socket);
+}
+
 /** Reads to a clean end. @throws what broke the stream */
 export function readAll(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {

@@ -12,7 +12,7 @@ import {
   until,
   untilLinked,
 } from '../helpers/processes.ts';
-import { connectTo, fateOf, readAll, roundTrip } from '../helpers/stream-client.ts';
+import { connectTo, fateOf, fateOfNew, readAll, roundTrip } from '../helpers/stream-client.ts';
 import { serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 import { udpEcho, udpPeer } from '../helpers/udp-peer.ts';
@@ -204,7 +204,7 @@ describe('a vpnkit in the VM', () => {
     await untilLinked(host, api);
     const { port } = await expose(loopback('tcp', 4_711));
     for (let i = 0; i < 5; i++) {
-      expect(await fateOf(await connectTo(port))).toEqual({ how: 'ECONNRESET', bytes: 0 });
+      expect(await fateOfNew(port)).toEqual({ how: 'ECONNRESET', bytes: 0 });
       await peers[0]!.wait(0xffff_ffff - i, CLOSE);
     }
     expectOnlyKnown(peers[0]!);

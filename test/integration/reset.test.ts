@@ -4,7 +4,7 @@ import { lanesAndEngines } from '../helpers/engines.ts';
 import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { resettingServer } from '../helpers/resetting-server.ts';
-import { connectTo, type Fate, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
+import { connectTo, type Fate, fateOf, fateOfNew, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
@@ -130,12 +130,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     await gone.close();
     const { spec, port } = await pair.expose(loopback('tcp', gone.port));
     const fates = await Promise.all(
-      Array.from({ length: 10 }, async (_, i) => {
-        const client = await connectTo(port);
-        const fate = fateOf(client);
-        if (i % 2 === 0) client.write('anybody there?');
-        return fate;
-      }),
+      Array.from({ length: 10 }, (_, i) => fateOfNew(port, i % 2 === 0 ? 'anybody there?' : '')),
     );
     expect(fates).toEqual(Array.from({ length: 10 }, () => ({ how: 'ECONNRESET', bytes: 0 })));
     await pair.quiet(spec);

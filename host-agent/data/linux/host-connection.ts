@@ -5,7 +5,7 @@
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
-import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
@@ -39,6 +39,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   private streamId = 0;
   private phase: 'idle' | 'connecting' | 'answering' | 'relaying' = 'idle';
   private retries = 0;
+  private retrying = false;
   private deadline: Deadline | undefined;
   private answer: Buffer | undefined;
 
@@ -61,7 +62,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   expired(): void {
     this.deadline = undefined;
-    if (this.phase === 'connecting') this.connect();
+    if (this.retrying) this.connect();
     else this.fail(ERRNO.ETIMEDOUT, 'the shim did not answer');
   }
 
@@ -103,14 +104,20 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   private connect(): void {
     const { reactor } = this.forward;
     this.phase = 'connecting';
+    this.retrying = false;
     if (reactor.sockets.connect(this.fd, this.path.sockaddr) === 0) {
       if (this.watch()) this.connected();
       return;
     }
     const errno = reactor.libc.errno();
-    if (errno === EINPROGRESS) return void this.watch();
+    if (errno === EINPROGRESS) {
+      this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
+      this.watch();
+      return;
+    }
     // unix(7) has no queue for those who connect: a full backlog is EAGAIN, at once.
     if (errno !== ERRNO.EAGAIN || ++this.retries > MAX_RETRIES) return this.fail(errno, 'connect');
+    this.retrying = true;
     this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
   }
 
@@ -122,6 +129,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   private connected(): void {
     const { reactor, streams, shared, vm } = this.forward;
+    this.clearDeadline();
     this.phase = 'answering';
     this.streamId = (Atomics.add(shared.streamIds, vm, 1) + 1) >>> 0;
     const { address, bytes } = reactor.buffer;
@@ -178,7 +186,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
       this.closeDial();
       return this.fail(errno, 'the shim could not reach it');
     }
-    this.setDeadline(undefined);
+    this.clearDeadline();
     this.phase = 'relaying';
     const fd = this.fd;
     this.fd = -1;
@@ -198,23 +206,20 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   }
 
   private giveUp(): AbortedStream {
-    this.setDeadline(undefined);
+    this.clearDeadline();
     const stream = new AbortedStream(this.forward.reactor, this.fd);
     this.fd = -1;
     return stream;
   }
 
   private closeDial(): void {
-    this.setDeadline(undefined);
+    this.clearDeadline();
     if (this.fd >= 0) this.forward.reactor.close(this.fd);
     this.fd = -1;
   }
 
-  private setDeadline(next: undefined): void {
-    if (this.deadline !== undefined)
-      this.forward.reactor
-        .deadlinesOf(this.phase === 'connecting' ? RETRY_MS : ANSWER_MS)
-        .remove(this.deadline);
-    this.deadline = next;
+  private clearDeadline(): void {
+    if (this.deadline !== undefined) removeDeadline(this.deadline);
+    this.deadline = undefined;
   }
 }

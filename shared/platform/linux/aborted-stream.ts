@@ -1,5 +1,5 @@
 import { ERRNO } from '../../errors.ts';
-import type { Deadline, Timed } from './deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
 import { COPY_BYTES, type Reactor, type Task, type Watcher } from './reactor.ts';
 
 /** How long an aborted or refused stream is kept open and silent for its peer to close it, milliseconds. */
@@ -61,7 +61,7 @@ export class AbortedStream implements Watcher, Timed, Task {
     if (this.closed) return;
     this.closed = true;
     this.reactor.lingering--;
-    if (this.deadline !== undefined) this.reactor.deadlinesOf(LINGER_MS).remove(this.deadline);
+    if (this.deadline !== undefined) removeDeadline(this.deadline);
     this.reactor.close(this.fd);
   }
 }

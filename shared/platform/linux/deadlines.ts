@@ -37,14 +37,6 @@ export class Deadlines {
     return link;
   }
 
-  /** May be called again, and after it has expired. */
-  remove(link: Deadline): void {
-    if (link.item === undefined) return;
-    link.item = undefined;
-    link.previous.next = link.next;
-    link.next.previous = link.previous;
-  }
-
   /** When the first is due; Infinity when there is none. */
   get first(): number {
     return this.head.next.at;
@@ -55,8 +47,16 @@ export class Deadlines {
       const link = this.head.next;
       const { item } = link;
       if (item === undefined || link.at > now) return;
-      this.remove(link);
+      removeDeadline(link);
       item.expired();
     }
   }
+}
+
+/** Takes a deadline out of its list. May be called again, and after it has expired. */
+export function removeDeadline(link: Deadline): void {
+  if (link.item === undefined) return;
+  link.item = undefined;
+  link.previous.next = link.next;
+  link.next.previous = link.previous;
 }

@@ -30,8 +30,8 @@ export const COPY_BYTES = 64 * 1024;
 const ARENA_BYTES = 256 * 1024;
 /** The longest sleep: a thread that is being terminated notices within it even when nobody wakes it. */
 const MAX_SLEEP_MS = 1_000;
-/** How long a stop waits for what lingers, milliseconds: the 2 s of an aborted stream, and a little. */
-const MAX_STOP_MS = 2_500;
+/** How long a stop waits for the peer to close what was aborted, milliseconds; the process closes it when it ends. */
+const MAX_STOP_MS = 200;
 
 export class Reactor {
   readonly libc: Libc;

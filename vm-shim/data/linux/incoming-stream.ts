@@ -2,7 +2,7 @@ import { BridgeError, ERRNO, messageOf } from '../../../shared/errors.ts';
 import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
-import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { COPY_BYTES, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
 import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
@@ -108,7 +108,7 @@ export class IncomingStream implements Watcher, Timed {
   private finish(): void {
     if (this.done) return;
     this.done = true;
-    this.shim.reactor.deadlinesOf(HEAD_MS).remove(this.deadline);
+    removeDeadline(this.deadline);
     this.shim.unknown.give();
   }
 }

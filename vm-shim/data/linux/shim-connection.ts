@@ -5,7 +5,7 @@
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
-import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
@@ -84,7 +84,10 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   cancelDial(): void {
     this.clearDeadline();
-    if (this.fd >= 0) this.shim.reactor.close(this.fd);
+    if (this.fd < 0) return;
+    // The kernel may have connected it already: its container must not take the close for an end.
+    if (this.target.kind.tcp) this.shim.reactor.sockets.resetOnClose(this.fd);
+    this.shim.reactor.close(this.fd);
     this.fd = -1;
   }
 
@@ -139,8 +142,7 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
   }
 
   private clearDeadline(): void {
-    if (this.deadline !== undefined)
-      this.shim.reactor.deadlinesOf(this.retrying ? RETRY_MS : DIAL_MS).remove(this.deadline);
+    if (this.deadline !== undefined) removeDeadline(this.deadline);
     this.deadline = undefined;
   }
 }

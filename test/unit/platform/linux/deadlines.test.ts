@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Deadlines } from '../../../../shared/platform/linux/deadlines.ts';
+import { Deadlines, removeDeadline } from '../../../../shared/platform/linux/deadlines.ts';
 
 describe('Deadlines', () => {
   const named = (name: string, said: string[]) => ({ expired: () => void said.push(name) });
@@ -24,11 +24,11 @@ describe('Deadlines', () => {
     const list = new Deadlines(10);
     const said: string[] = [];
     const [a, b, c] = ['a', 'b', 'c'].map((name) => list.add(named(name, said), 0));
-    list.remove(b!);
-    list.remove(b!);
-    list.remove(a!);
+    removeDeadline(b!);
+    removeDeadline(b!);
+    removeDeadline(a!);
     list.run(10);
-    list.remove(c!);
+    removeDeadline(c!);
     expect(said).toEqual(['c']);
     expect(list.first).toBe(Number.POSITIVE_INFINITY);
   });
