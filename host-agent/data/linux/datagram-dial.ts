@@ -5,7 +5,7 @@
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
-import type { Deadline, Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { isHangUp, type Reactor, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
@@ -13,7 +13,7 @@ import type { Abortable, WorkerStreams } from '../../../shared/platform/linux/wo
 import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { HostPath } from './host-path.ts';
 
-/** How long the shim may take to answer, milliseconds. */
+/** How long the shim may take to be reached, and to answer, milliseconds. */
 const ANSWER_MS = 20_000;
 /** A full backlog is tried again this often, and for two seconds, milliseconds. */
 const RETRY_MS = 5;
@@ -38,6 +38,7 @@ export class DatagramDial implements Watcher, Timed, Abortable {
   private fd = -1;
   private phase: 'connecting' | 'answering' | 'over' = 'connecting';
   private retries = 0;
+  private retrying = false;
   private deadline: Deadline | undefined;
   private answer: Buffer = Buffer.alloc(0);
 
@@ -74,7 +75,7 @@ export class DatagramDial implements Watcher, Timed, Abortable {
 
   expired(): void {
     this.deadline = undefined;
-    if (this.phase === 'connecting') this.connect();
+    if (this.retrying) this.connect();
     else this.fail(ERRNO.ETIMEDOUT, 'the shim did not answer');
   }
 
@@ -94,14 +95,20 @@ export class DatagramDial implements Watcher, Timed, Abortable {
 
   private connect(): void {
     const { reactor } = this.owner;
+    this.retrying = false;
     if (reactor.sockets.connect(this.fd, this.path.sockaddr) === 0) {
       if (this.watch()) this.connected();
       return;
     }
     const errno = reactor.libc.errno();
-    if (errno === EINPROGRESS) return void this.watch();
+    if (errno === EINPROGRESS) {
+      this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
+      this.watch();
+      return;
+    }
     // unix(7) has no queue for those who connect: a full backlog is EAGAIN, at once.
     if (errno !== ERRNO.EAGAIN || ++this.retries > MAX_RETRIES) return this.fail(errno, 'connect');
+    this.retrying = true;
     this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
   }
 
@@ -114,6 +121,7 @@ export class DatagramDial implements Watcher, Timed, Abortable {
 
   private connected(): void {
     const { reactor, streams } = this.owner;
+    this.clearDeadline();
     this.phase = 'answering';
     this.streamId = this.owner.drawStreamId();
     const { address, bytes } = reactor.buffer;
@@ -171,13 +179,14 @@ export class DatagramDial implements Watcher, Timed, Abortable {
   }
 
   private setOver(): void {
-    if (this.deadline !== undefined)
-      this.owner.reactor
-        .deadlinesOf(this.phase === 'connecting' ? RETRY_MS : ANSWER_MS)
-        .remove(this.deadline);
-    this.deadline = undefined;
+    this.clearDeadline();
     this.phase = 'over';
     this.fd = -1;
+  }
+
+  private clearDeadline(): void {
+    if (this.deadline !== undefined) removeDeadline(this.deadline);
+    this.deadline = undefined;
   }
 }
 
