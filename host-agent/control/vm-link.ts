@@ -29,7 +29,7 @@ export interface VmLinkOptions {
 
 /** The way to a VM, as those who open its dedicated streams elsewhere see it. */
 export interface VmPath {
-  up(link: { streams: PeerStreams; streamKey: Buffer; address: TransportAddress }): void;
+  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: TransportAddress }): void;
   down(): void;
   /** Draws a number that no other stream to this VM has. */
   nextStreamId(): number;
@@ -105,7 +105,12 @@ export class VmLink implements LinkSource {
     this.streams.linkUp(link);
     const { address } = opener;
     if (lane === 'dedicated' && address !== undefined)
-      path?.up({ streams: this.streams, streamKey: link.streamKey, address });
+      path?.up({
+        streams: this.streams,
+        streamKey: link.streamKey,
+        udpFlows: link.has('udp-flows'),
+        address,
+      });
     else path?.down();
     const peer = link.peer?.implementation ?? 'a vpnkit peer';
     log.info({ peer, lane, why }, `link is up (${lane} lane)`);

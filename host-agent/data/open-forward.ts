@@ -53,6 +53,12 @@ export async function openForward(
     const name = formatSpec(resolved);
     return { resolved, forward: new StreamForward({ ...options, name, destination, reservation }) };
   }
+  if (engine !== undefined) {
+    const bound = engine.datagrams.bind(where);
+    const resolved = { ...spec, hostPort: bound.port };
+    const name = formatSpec(resolved);
+    return { resolved, forward: engine.datagrams.serve(bound, { ...options, name, destination }) };
+  }
   const reservation = await reserveUdp(where);
   const resolved = { ...spec, hostPort: reservation.port };
   const name = formatSpec(resolved);

@@ -10,7 +10,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { callApi, type ForwardList, listForwards } from './api.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../dist/portferry.js', import.meta.url));
+/** Built programs of the helpers, which run inside dist, use it as well. */
+const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
+const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();

@@ -1,9 +1,10 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { expect, it } from 'vitest';
+import { expect, it, type TestContext } from 'vitest';
+import { engines, whyNotLinux } from '../helpers/engines.ts';
 
-const program = fileURLToPath(new URL('../../dist/test/helpers/udp-two-addresses-main.js', import.meta.url));
+const programs = new URL('../../dist/test/helpers/', import.meta.url);
 /** Root makes a namespace as it is; others need a user namespace around it. */
 const flags = process.geteuid?.() === 0 ? '-n' : '-rn';
 
@@ -19,15 +20,21 @@ function obstacle(): string | undefined {
   }
 }
 
-it('answers come from the address that was asked, on any of several and on later ones', async (context) => {
+/** Runs a program of the helpers in a network namespace. @returns the JSON that it writes */
+async function inNamespace(context: TestContext, program: string, ...args: string[]): Promise<unknown> {
   const reason = obstacle();
   if (reason !== undefined) {
     console.log(`skipped: ${reason}`);
     context.skip(reason);
   }
-  const { stdout } = await promisify(execFile)('unshare', [flags, process.execPath, program]);
+  const file = fileURLToPath(new URL(program, programs));
+  const { stdout } = await promisify(execFile)('unshare', [flags, process.execPath, file, ...args]);
+  return JSON.parse(stdout);
+}
+
+it('answers come from the address that was asked, on any of several and on later ones', async (context) => {
   const same = (address: string) => `hello from ${address}`;
-  expect(JSON.parse(stdout)).toEqual({
+  expect(await inNamespace(context, 'udp-two-addresses-main.js')).toEqual({
     four: {
       '127.0.0.1': same('127.0.0.1'),
       '10.77.0.1': same('10.77.0.1'),
@@ -45,3 +52,21 @@ it('answers come from the address that was asked, on any of several and on later
     plain: 'no answer: AbortError',
   });
 });
+
+const lanes = [
+  ['portable', 'dedicated'],
+  ['linux', 'dedicated'],
+  ['linux', 'multiplexed'],
+] as const;
+
+for (const [engine, lane] of lanes) {
+  const title = `a wildcard forward of the ${engine} engine answers from the address that was asked, ${lane} lane`;
+  it(title, async (context) => {
+    if (!engines.includes(engine)) context.skip(`the ${engine} engine does not run here: ${whyNotLinux}`);
+    const back = 'hello back';
+    expect(await inNamespace(context, 'udp-wildcard-main.js', engine, lane)).toEqual({
+      four: { '127.0.0.1': back, '10.77.0.1': back, '10.77.0.2': back },
+      six: { '::1': back, 'fd77::1': back, 'fd77::2': back },
+    });
+  });
+}

@@ -23,7 +23,7 @@ export interface HostLinksOptions {
 
 /** Who else has to know which key belongs to which instance. */
 export interface StreamKeys {
-  addKey(streamKey: Buffer, streams: PeerStreams): void;
+  addKey(streamKey: Buffer, streams: PeerStreams, udpFlows: boolean): void;
   removeKey(streamKey: Buffer): void;
 }
 
@@ -92,7 +92,7 @@ export class HostLinks {
     if (keys === undefined || !link.has('dedicated')) return;
     const host = this.hostOf(link);
     host.link = link;
-    keys.addKey(link.streamKey, host.streams);
+    keys.addKey(link.streamKey, host.streams, link.has('udp-flows'));
     void link.closed.then(() => keys.removeKey(link.streamKey));
   }
 

@@ -18,6 +18,7 @@ import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
 import type { TransportAddress } from '../../../shared/transport/address.ts';
 import type { DataLimits } from '../forward.ts';
 import type { LinkSource } from '../tunnel.ts';
+import { LinuxDatagrams } from './linux-datagrams.ts';
 import { LinuxForward } from './linux-forward.ts';
 import {
   ACTIVE,
@@ -49,6 +50,7 @@ interface Served {
 
 export class HostEngine {
   readonly pool: WorkerPool<HostOrder, HostReport>;
+  readonly datagrams: LinuxDatagrams;
   private readonly sockets: Sockets;
   private readonly libc: Libc;
   private readonly log: Logger;
@@ -73,6 +75,13 @@ export class HostEngine {
       limit: options.limitCells,
       maxConnections: limit.max,
     };
+    this.datagrams = new LinuxDatagrams({
+      libc,
+      sockets: this.sockets,
+      workers,
+      vmIndex: (name) => this.vms.indexOf(name),
+      broadcast: (order) => this.pool.broadcast(order),
+    });
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
     this.pool = new WorkerPool<HostOrder, HostReport>({
       libc,
@@ -88,16 +97,17 @@ export class HostEngine {
 
   /** The way to a VM, by its name. */
   pathOf(name: string): {
-    up(link: { streams: PeerStreams; streamKey: Buffer; address: TransportAddress }): void;
+    up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: TransportAddress }): void;
     down(): void;
     nextStreamId(): number;
   } {
     const known = this.vms.indexOf(name);
     const vm = known >= 0 ? known : this.vms.push(name) - 1;
     return {
-      up: ({ streams, streamKey, address }) => {
+      up: ({ streams, streamKey, udpFlows, address }) => {
         const sockaddr = encodeSockaddr(transportSockaddr(address));
-        const path = { number: ++this.lastPath, owner: this.streams.numberOf(streams), streamKey, sockaddr };
+        const owner = this.streams.numberOf(streams);
+        const path = { number: ++this.lastPath, owner, streamKey, udpFlows, sockaddr };
         this.paths.set(vm, path);
         this.pool.broadcast({ type: 'path', vm, path });
         Atomics.store(this.shared.paths, vm, path.number);
@@ -176,11 +186,11 @@ export class HostEngine {
     const orders: HostOrder[] = [...this.paths].map(([vm, path]) => ({ type: 'path', vm, path }));
     for (const { order, closed } of this.forwards.values())
       if (closed === undefined) orders.push({ type: 'forward', forward: order });
-    return orders;
+    return [...orders, ...this.datagrams.briefing()];
   }
 
   private take(report: HostReport, reply: (order: HostOrder) => void, index: number): void {
-    if (this.streams.take(report, reply)) return;
+    if (this.streams.take(report, reply) || this.datagrams.take(report, reply)) return;
     if (report.type === 'client') {
       const served = this.forwards.get(report.forward);
       if (served !== undefined) served.forward.takeClient(report.fd);
@@ -200,6 +210,7 @@ export class HostEngine {
 
   /** A worker has died with all its connections. */
   private forget(index: number): void {
+    this.datagrams.workerDied(index);
     for (const [id, served] of [...this.forwards]) {
       const counters = served.forward.countersOf(index);
       const lost = counters[ACTIVE]!;

@@ -9,12 +9,14 @@ export class HostPath {
   readonly owner: number;
   readonly sockaddr: Buffer;
   readonly tcp: boolean;
+  readonly udpFlows: boolean;
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();
 
   constructor(order: PathOrder) {
     this.number = order.number;
     this.owner = order.owner;
+    this.udpFlows = order.udpFlows;
     this.streamKey = order.streamKey;
     this.sockaddr = Buffer.from(order.sockaddr);
     this.tcp = familyOf(this.sockaddr) !== AF_UNIX;

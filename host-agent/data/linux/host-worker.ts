@@ -2,13 +2,16 @@ import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
-import { ForwardListener, type ListenerContext } from './forward-listener.ts';
+import type { DatagramReport } from './datagram-orders.ts';
+import type { DatagramContext } from './datagram-route.ts';
+import { ForwardListener } from './forward-listener.ts';
 import { HostPath } from './host-path.ts';
 import type { HostOrder, HostReport, HostShared } from './orders.ts';
+import { WorkerDatagrams } from './worker-datagrams.ts';
 
 /** The host agent's part of a worker: its forwards, and the ways to the VMs. */
-export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
-  readonly reactor: ListenerContext['reactor'];
+export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
+  readonly reactor: DatagramContext['reactor'];
   readonly index: number;
   readonly count: number;
   readonly shared: HostShared;
@@ -19,6 +22,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
   private readonly paths: Array<HostPath | undefined> = [];
   private readonly forwards = new Map<number, ForwardListener>();
   private readonly closing = new Set<ForwardListener>();
+  private readonly datagrams: WorkerDatagrams;
 
   constructor(worker: WorkerContext<HostReport, HostShared>) {
     this.worker = worker;
@@ -30,10 +34,11 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
     this.log = new WorkerLog(worker.post);
     const { maxConnections, limit } = worker.shared;
     this.limit = new Limit('connections of the host agent', maxConnections, this.log, limit);
+    this.datagrams = new WorkerDatagrams(this);
   }
 
   take(order: HostOrder): void {
-    if (this.streams.take(order)) return;
+    if (this.streams.take(order) || this.datagrams.take(order)) return;
     switch (order.type) {
       case 'path':
         this.paths[order.vm] = new HostPath(order.path);
@@ -46,6 +51,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
         return;
       case 'stop':
         for (const forward of [...this.forwards.values(), ...this.closing]) forward.close(true);
+        this.datagrams.closeAll();
         return this.reactor.stop();
     }
   }
@@ -56,6 +62,10 @@ export class HostWorker implements WorkerProgram<HostOrder>, ListenerContext {
     if (this.paths[vm]?.number !== wanted) this.worker.fetch();
     const path = this.paths[vm];
     return path?.number === wanted ? path : undefined;
+  }
+
+  post(report: DatagramReport): void {
+    this.worker.post(report);
   }
 
   handOver(forward: number, fd: number): void {

@@ -1,5 +1,7 @@
 /** What the main thread of the host agent and its workers say to each other, besides StreamOrder and StreamReport. */
+
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
+import type { DatagramOrder, DatagramReport } from './datagram-orders.ts';
 
 /** How the dedicated streams of a VM are opened while its link is up. */
 export interface PathOrder {
@@ -8,6 +10,8 @@ export interface PathOrder {
   /** Of the instance at the other end, for StreamOrder. */
   readonly owner: number;
   readonly streamKey: Uint8Array;
+  /** The other end carries all datagrams of a forward on one stream. */
+  readonly udpFlows: boolean;
   /** Encoded socket address of the transport. */
   readonly sockaddr: Uint8Array;
 }
@@ -31,12 +35,14 @@ export interface ForwardOrder {
 
 export type HostOrder =
   | StreamOrder
+  | DatagramOrder
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
   | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
 
 export type HostReport =
   | StreamReport
+  | DatagramReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
   /** The worker will not accept on this listener any more. */

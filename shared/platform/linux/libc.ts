@@ -10,9 +10,13 @@ import { BridgeError, messageOf } from '../../errors.ts';
 export interface Libc {
   read(fd: number, address: number, length: number): number;
   write(fd: number, address: number, length: number): number;
+  writev(fd: number, vectorAddress: number, count: number): number;
   send(fd: number, address: number, length: number, flags: number): number;
+  recvmmsg(fd: number, messagesAddress: number, count: number, flags: number, noTimeout: 0): number;
+  sendmmsg(fd: number, messagesAddress: number, count: number, flags: number): number;
   close(fd: number): number;
   socket(domain: number, type: number, protocol: number): number;
+  socketpair(domain: number, type: number, protocol: number, address: number): number;
   bind(fd: number, address: number, length: number): number;
   listen(fd: number, backlog: number): number;
   connect(fd: number, address: number, length: number): number;
@@ -38,9 +42,13 @@ const ADDRESS = 'uintptr_t';
 const SIGNATURES: Record<Exclude<keyof Libc, 'errno' | 'allocate'>, readonly [string, readonly string[]]> = {
   read: ['long', ['int', ADDRESS, 'size_t']],
   write: ['long', ['int', ADDRESS, 'size_t']],
+  writev: ['long', ['int', ADDRESS, 'int']],
   send: ['long', ['int', ADDRESS, 'size_t', 'int']],
+  recvmmsg: ['int', ['int', ADDRESS, 'uint', 'int', ADDRESS]],
+  sendmmsg: ['int', ['int', ADDRESS, 'uint', 'int']],
   close: ['int', ['int']],
   socket: ['int', ['int', 'int', 'int']],
+  socketpair: ['int', ['int', 'int', 'int', ADDRESS]],
   bind: ['int', ['int', ADDRESS, 'uint32']],
   listen: ['int', ['int', 'int']],
   connect: ['int', ['int', ADDRESS, 'uint32']],

@@ -56,6 +56,25 @@ const answer = (socket: Socket) => {
 };
 
 describe('reserveUnix', () => {
+  it('forgets no client that comes before the reservation is told to its owner', async () => {
+    const reserving = reserve();
+    const client = await (async () => {
+      for (;;) {
+        const socket = connect({ path });
+        const [event] = await Promise.race([
+          once(socket, 'connect').then(() => ['connect']),
+          once(socket, 'error').then(() => ['error']),
+        ]).catch(() => ['error']);
+        if (event === 'connect') return socket;
+      }
+    })();
+    const reservation = await reserving;
+    reservation.start(answer);
+    const [first] = (await once(client, 'data')) as [Buffer];
+    expect(first.toString()).toBe('hello');
+    client.destroy();
+  });
+
   it('serves its owner only, and leaves nothing but the socket', async () => {
     const reservation = await reserve();
     expect(reservation.port).toBe(0);

@@ -13,8 +13,8 @@ import type { Target, TargetCache } from './target-cache.ts';
 const HEAD_MS = 10_000;
 
 /**
- * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links and
- * datagrams are the main thread's.
+ * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links are the
+ * main thread's, and so are datagrams in vpnkit's frames.
  */
 export class IncomingStream implements Watcher, Timed {
   private readonly shim: ShimWorker;
@@ -72,8 +72,11 @@ export class IncomingStream implements Watcher, Timed {
     const { shim } = this;
     const owner = shim.ownerOf(target.streamKey);
     if (owner === undefined) return this.deny();
-    if (target.destination.protocol === 'udp') return this.handOver(bytes);
+    const { destination } = target;
+    if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
+    if (destination.protocol === 'udp')
+      return shim.serveDatagrams({ fd: this.fd, owner, streamId }, destination, bytes.subarray(used));
     new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
   }
 

@@ -6,13 +6,16 @@ export type ShimOrder =
   | { readonly type: 'listen'; readonly fd: number; readonly tcp: boolean }
   /** No more streams; answered by `deaf`. */
   | { readonly type: 'unlisten' }
-  /** Streams that carry this key, in hex, are of this instance of the host agent. */
-  | { readonly type: 'key'; readonly key: string; readonly owner: number }
+  /**
+   * Streams that carry this key, in hex, are of this instance of the host agent; with `udpFlows` those for datagrams
+   * have u32 frames.
+   */
+  | { readonly type: 'key'; readonly key: string; readonly owner: number; readonly udpFlows: boolean }
   | { readonly type: 'key-gone'; readonly key: string };
 
 export type ShimReport =
   | StreamReport
-  /** A stream that is the main thread's now: a link, or datagrams. `bytes` were read from it. */
+  /** A stream that is the main thread's now: a link, or datagrams in u16 frames. `bytes` were read from it. */
   | { readonly type: 'stream'; readonly fd: number; readonly bytes: Uint8Array }
   | { readonly type: 'deaf' };
 

@@ -25,7 +25,7 @@ export interface ShimEngineOptions {
   /** The limit of connections of the whole shim, and the cells it is counted in. */
   readonly limit: Limit;
   readonly limitCells: Int32Array;
-  /** Gets streams that are links or carry datagrams, paused. */
+  /** Gets streams that are links or carry datagrams in u16 frames, paused. */
   readonly onStream: (stream: Socket) => void;
   readonly log: Logger;
 }
@@ -36,7 +36,7 @@ export class ShimEngine {
   private readonly shared: ShimShared;
   private readonly streams: MainStreams;
   private readonly sockets: Sockets;
-  private readonly keys = new Map<string, number>();
+  private readonly keys = new Map<string, { owner: number; udpFlows: boolean }>();
   private listener: Listener | undefined;
   private readonly waiting = new Set<number>();
   private deaf: (() => void) | undefined;
@@ -78,11 +78,11 @@ export class ShimEngine {
   }
 
   /** Streams with this key are of this instance from now on. Said before the host hears that we have the key. */
-  addKey(streamKey: Buffer, streams: PeerStreams): void {
+  addKey(streamKey: Buffer, streams: PeerStreams, udpFlows: boolean): void {
     const key = streamKey.toString('hex');
     const owner = this.streams.numberOf(streams);
-    this.keys.set(key, owner);
-    this.pool.broadcast({ type: 'key', key, owner });
+    this.keys.set(key, { owner, udpFlows });
+    this.pool.broadcast({ type: 'key', key, owner, udpFlows });
   }
 
   removeKey(streamKey: Buffer): void {
@@ -114,7 +114,7 @@ export class ShimEngine {
   }
 
   private briefing(): ShimOrder[] {
-    const orders: ShimOrder[] = [...this.keys].map(([key, owner]) => ({ type: 'key', key, owner }));
+    const orders: ShimOrder[] = [...this.keys].map(([key, known]) => ({ type: 'key', key, ...known }));
     if (this.listener !== undefined)
       orders.push({ type: 'listen', fd: this.listener.fd, tcp: this.listener.tcp });
     return orders;

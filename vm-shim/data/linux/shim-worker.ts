@@ -1,12 +1,15 @@
+import type { UdpDestination } from '../../../shared/destination.ts';
 import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
 import type { ShimConnection } from './shim-connection.ts';
@@ -30,6 +33,10 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
   private readonly owners = new Map<string, number>();
+  /** Instances of the host agent whose datagrams come in u32 frames. */
+  private readonly withFlows = new Set<number>();
+  private readonly datagrams = new Set<DatagramExits>();
+  private batches: Batches | undefined;
   private readonly connections = new Set<ShimConnection>();
   private listenFd = -1;
   private listening = false;
@@ -58,12 +65,14 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
         return this.worker.post({ type: 'deaf' });
       case 'key':
         this.owners.set(order.key, order.owner);
+        if (order.udpFlows) this.withFlows.add(order.owner);
         return;
       case 'key-gone':
         this.owners.delete(order.key);
         return;
       case 'stop':
         for (const connection of [...this.connections]) connection.relay.stop();
+        for (const exits of [...this.datagrams]) exits.stop();
         return this.reactor.stop();
     }
   }
@@ -77,16 +86,47 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
 
   /** @returns whether there is room for it */
   begin(connection: ShimConnection): boolean {
-    if (!this.limit.take()) return false;
+    if (!this.takePlace()) return false;
     this.connections.add(connection);
-    this.worker.shared.active[this.worker.index]!++;
     return true;
   }
 
   released(connection: ShimConnection): void {
-    if (!this.connections.delete(connection)) return;
+    if (this.connections.delete(connection)) this.givePlace();
+  }
+
+  /** Takes a place among the connections of the shim, for something that has a socket. */
+  takePlace(): boolean {
+    if (!this.limit.take()) return false;
+    this.worker.shared.active[this.worker.index]!++;
+    return true;
+  }
+
+  givePlace(): void {
     this.worker.shared.active[this.worker.index]!--;
     this.limit.give();
+  }
+
+  /** Whether this worker carries the datagrams of an instance; the main thread does otherwise. */
+  carriesDatagrams(owner: number): boolean {
+    return this.withFlows.has(owner);
+  }
+
+  /** Serves a stream of datagrams until it ends. @param early what was read from it behind the preface */
+  serveDatagrams(stream: DatagramTunnel, destination: UdpDestination, early: Buffer): void {
+    this.batches ??= new Batches(this.reactor.libc, false);
+    new DatagramExits(this, this.batches, stream, destination).start(early);
+  }
+
+  /** @returns whether there is room for it */
+  beginDatagrams(exits: DatagramExits): boolean {
+    if (!this.takePlace()) return false;
+    this.datagrams.add(exits);
+    return true;
+  }
+
+  datagramsOver(exits: DatagramExits): void {
+    if (this.datagrams.delete(exits)) this.givePlace();
   }
 
   /** Leaves a stream to the main thread. @param bytes what was read from it */
