@@ -25,6 +25,8 @@ export interface DatagramBridgeOptions {
   readonly links: LinkSource;
   /** What was dropped here was counted as sent by the worker. */
   readonly dropped: (datagrams: number, bytes: number) => void;
+  /** An answer was dropped, which nobody has counted yet. */
+  readonly answerDropped: () => void;
   readonly failed: (error: Error) => void;
   readonly closed: () => void;
 }
@@ -92,7 +94,10 @@ export class DatagramBridge {
   }
 
   private write(frame: FlowFrame): void {
-    if (this.socket.destroyed || this.socket.writableLength > MAX_BACKLOG_BYTES) return;
+    if (this.socket.destroyed || this.socket.writableLength > MAX_BACKLOG_BYTES) {
+      if (!frame.ended) this.options.answerDropped();
+      return;
+    }
     for (const buffer of encodeFlowFrame(frame) ?? []) this.socket.write(buffer);
   }
 }

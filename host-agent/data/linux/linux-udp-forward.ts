@@ -42,6 +42,7 @@ export class LinuxUdpForward implements Forward {
   private readonly bridges = new Set<DatagramBridge>();
   private droppedHere = 0;
   private droppedBytes = 0;
+  private answersDropped = 0;
   private closed = false;
   private finish: () => void = () => {};
 
@@ -88,7 +89,7 @@ export class LinuxUdpForward implements Forward {
       datagrams_down: counters[DATAGRAMS_DOWN]!,
       bytes_up: counters[DATAGRAM_BYTES_UP]! - this.droppedBytes,
       bytes_down: counters[DATAGRAM_BYTES_DOWN]!,
-      dropped: counters[DROPPED]! + this.droppedHere + kernelDrops,
+      dropped: counters[DROPPED]! + this.droppedHere + this.answersDropped + kernelDrops,
       send_errors: counters[SEND_ERRORS]!,
     };
   }
@@ -119,6 +120,9 @@ export class LinuxUdpForward implements Forward {
       dropped: (datagrams, bytes) => {
         this.droppedHere += datagrams;
         this.droppedBytes += bytes;
+      },
+      answerDropped: () => {
+        this.answersDropped++;
       },
       failed: (error) => log.info({ forward: name }, `datagrams dropped: ${error.message}`),
       closed: () => this.bridges.delete(bridge),
