@@ -14,6 +14,7 @@ import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
+import { ShimClaims } from './control/shim-claims.ts';
 import { VmLink } from './control/vm-link.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -53,14 +54,6 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
   if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
-  for (const { vm } of [...config.connect, ...config.listen]) {
-    const { legacyPeer, lane } = config;
-    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
-    links.set(
-      vm,
-      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }),
-    );
-  }
   const limits = {
     connections,
     connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
@@ -70,6 +63,15 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
     (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }),
     log,
   );
+  for (const { vm } of [...config.connect, ...config.listen]) {
+    const { legacyPeer, lane } = config;
+    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    const claims = new ShimClaims({ table, vm, log });
+    links.set(
+      vm,
+      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
+    );
+  }
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);

@@ -3,6 +3,7 @@
  * the decoder also accepts typed arrays, records and extension types. The only import of msgpackr.
  */
 import { Packr, Unpackr } from 'msgpackr';
+import { type ClaimMessage, readClaimMessage } from './claim-messages.ts';
 import { BridgeError, messageOf } from './errors.ts';
 import { STREAM_KEY_BYTES } from './preface.ts';
 
@@ -22,7 +23,7 @@ export interface Hello {
 }
 
 /** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
-export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows'] as const;
+export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export const LINK_VERSION = 1;
@@ -33,7 +34,8 @@ export type ControlMessage =
   /** Host to shim, first: the key that prefaces of this link's dedicated streams carry. */
   | { readonly type: 'start'; readonly streamKey: Buffer }
   /** Shim to host: the link is up. */
-  | { readonly type: 'started' };
+  | { readonly type: 'started' }
+  | ClaimMessage;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
@@ -83,8 +85,11 @@ export function decodeControl(bytes: Buffer): ControlMessage {
         throw new BridgeError('PROTOCOL', 'control message "start" without a stream key');
       return { type: 'start', streamKey: Buffer.from(key) };
     }
-    default:
-      throw new BridgeError('PROTOCOL', 'control message of an unknown type');
+    default: {
+      const message = readClaimMessage(map);
+      if (message === undefined) throw new BridgeError('PROTOCOL', 'control message of an unknown type');
+      return message;
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
@@ -6,6 +7,10 @@ export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
   readonly listen: TransportAddress | undefined;
   readonly connect: TransportAddress | undefined;
+  /** Where the control filesystem is served. */
+  readonly portFs: TransportAddress | undefined;
+  /** Where gvproxy's API is served, to containers too. */
+  readonly gatewayApi: { readonly host: string; readonly port: number } | undefined;
   readonly legacyPeer: boolean;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -15,6 +20,8 @@ export interface ShimConfig {
 export interface ShimOptions {
   readonly listen?: string;
   readonly connect?: string;
+  readonly portFs?: string;
+  readonly gatewayApi?: string;
   readonly legacyPeer?: boolean;
   readonly engine?: string;
   readonly workers?: string;
@@ -22,7 +29,7 @@ export interface ShimOptions {
 
 /** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function shimConfig(options: ShimOptions): ShimConfig {
-  const { listen, connect, legacyPeer = false } = options;
+  const { listen, connect, portFs, gatewayApi, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
       'BAD_REQUEST',
@@ -31,7 +38,25 @@ export function shimConfig(options: ShimOptions): ShimConfig {
   return Object.freeze({
     listen: listen === undefined ? undefined : parseAddress(listen),
     connect: connect === undefined ? undefined : parseAddress(connect),
+    portFs: portFs === undefined ? undefined : parsePortFs(portFs),
+    gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
     legacyPeer,
     ...engineOptions(options),
   });
+}
+
+/** A kernel mounts it from a unix socket, whose permissions say who may. @throws BridgeError BAD_REQUEST */
+export function parsePortFs(url: string): TransportAddress & { readonly scheme: 'unix' } {
+  const address = parseAddress(url);
+  if (address.scheme === 'unix') return address;
+  throw new BridgeError('BAD_REQUEST', `--port-fs ${url}: it is served on a unix socket: unix:///path`);
+}
+
+function parseGateway(text: string): { host: string; port: number } {
+  const match = /^(\[[^\]]+\]|[^:[\]]+):(\d{1,5})$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, '') ?? '';
+  const port = Number(match?.[2]);
+  if (isIP(host) === 0 || port > 65_535)
+    throw new BridgeError('BAD_REQUEST', `--gateway-api "${text}" is not IP:PORT (IPv6 in brackets)`);
+  return { host, port };
 }

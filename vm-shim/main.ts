@@ -15,6 +15,7 @@ export function addVmCommands(program: Command): void {
     .description('run the VM side: accept connections from the host agent and dial containers')
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
+    .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket')
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())

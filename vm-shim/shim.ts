@@ -9,7 +9,9 @@ import { Scope } from '../shared/scope.ts';
 import { createDialer } from '../shared/transport/dial.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
+import { ClaimBook } from './control/claim-book.ts';
 import { HostLinks } from './control/host-links.ts';
+import { servePortFs } from './control/serve-port-fs.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
@@ -64,8 +66,11 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           log,
         });
   const keys = engine === undefined ? {} : { keys: engine };
-  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
+  const claims = new ClaimBook({ log });
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...keys });
   scope.defer(() => links.close());
+  // Closed before the links, so that the host hears of what is released.
+  if (config.portFs !== undefined) await servePortFs(config.portFs, claims, log, scope);
   if (engine !== undefined) scope.defer(() => engine.close());
   // Before the links go (cleanups run last first), so that the host hears of every reset.
   scope.defer(() => {

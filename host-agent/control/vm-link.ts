@@ -25,6 +25,8 @@ export interface VmLinkOptions {
   readonly signal: AbortSignal;
   /** Told of the link where workers open dedicated streams. */
   readonly path?: VmPath;
+  /** Told of the link for the claims that the shim makes over it. */
+  readonly claims?: { linkUp(link: Link): void; linkDown(): void; close(): void };
 }
 
 /** The way to a VM, as those who open its dedicated streams elsewhere see it. */
@@ -84,7 +86,7 @@ export class VmLink implements LinkSource {
 
   /** Makes a link the one in use, until it is over. */
   async serve(link: Link, opener: StreamOpener): Promise<void> {
-    const { lane: preference, log, path } = this.options;
+    const { lane: preference, log, path, claims } = this.options;
     const { lane, why } = chooseLane(opener.traits, preference, link.has('dedicated'));
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
@@ -114,12 +116,14 @@ export class VmLink implements LinkSource {
     else path?.down();
     const peer = link.peer?.implementation ?? 'a vpnkit peer';
     log.info({ peer, lane, why }, `link is up (${lane} lane)`);
+    claims?.linkUp(link);
     for (const waiter of [...this.waiters]) waiter(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     if (this.active !== active) return;
     this.active = undefined;
     path?.down();
+    claims?.linkDown();
     this.streams.linkDown();
   }
 
@@ -156,6 +160,7 @@ export class VmLink implements LinkSource {
 
   /** Ends the link and every dedicated stream that waits for it. */
   close(): void {
+    this.options.claims?.close();
     this.streams.end();
     this.active?.link.close();
   }

@@ -17,7 +17,7 @@ import {
   type Hello,
   LINK_VERSION,
 } from '../control-codec.ts';
-import { BridgeError } from '../errors.ts';
+import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
@@ -25,6 +25,7 @@ import { MuxSession } from '../mux/session.ts';
 import { LEGACY_WINDOW_SIZES, WINDOW_SIZES } from '../mux/window.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
 import { VERSION } from '../version.ts';
+import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { readHead } from './read-head.ts';
 
@@ -82,8 +83,7 @@ export class Link {
   private readonly features: ReadonlySet<string>;
   private readonly driver: MuxDriver;
   private readonly onStreamKey: ((link: Link) => void) | undefined;
-  private readonly inbox: ControlMessage[] = [];
-  private reader: ((message: ControlMessage) => void) | undefined;
+  private readonly inbox = new ControlInbox();
 
   constructor(stream: Socket, peer: Hello | undefined, options: LinkOptions) {
     this.peer = peer;
@@ -112,7 +112,7 @@ export class Link {
       },
       {
         open: (channel) => options.onChannel(channel, this),
-        control: (payload) => this.take(decodeControl(payload)),
+        control: (payload) => this.inbox.take(decodeControl(payload)),
         streamReset: (streamId, errno) => options.onStreamReset(streamId, errno, this),
         writable: () => this.driver.schedule(),
       },
@@ -122,6 +122,23 @@ export class Link {
 
   has(feature: Feature): boolean {
     return this.features.has(feature);
+  }
+
+  /** Sends a control message. @throws BridgeError UNSUPPORTED when the peer takes none */
+  send(message: ControlMessage): void {
+    this.session.sendControl(encodeControl(message));
+  }
+
+  /**
+   * Hands over the control messages that come from now on, and those that came behind `start` and `started`. What the
+   * handler throws ends the link.
+   */
+  receive(handler: (message: ControlMessage) => void): void {
+    try {
+      this.inbox.handle(handler);
+    } catch (error) {
+      this.close(error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error)));
+    }
   }
 
   /** Says that we abort a dedicated stream. */
@@ -137,7 +154,7 @@ export class Link {
   /** Host: hands over the stream key and waits until the shim has it. */
   async start(): Promise<void> {
     this.streamKey = randomBytes(STREAM_KEY_BYTES);
-    this.session.sendControl(encodeControl({ type: 'start', streamKey: this.streamKey }));
+    this.send({ type: 'start', streamKey: this.streamKey });
     const answer = await this.nextMessage();
     if (answer.type !== 'started')
       throw new BridgeError('PROTOCOL', `the shim answered "start" with "${answer.type}"`);
@@ -150,29 +167,20 @@ export class Link {
       throw new BridgeError('PROTOCOL', `the host began with "${message.type}" instead of "start"`);
     this.streamKey = message.streamKey;
     this.onStreamKey?.(this);
-    this.session.sendControl(encodeControl({ type: 'started' }));
-  }
-
-  private take(message: ControlMessage): void {
-    if (this.reader !== undefined) this.reader(message);
-    else if (this.inbox.length < 4) this.inbox.push(message);
-    else throw new BridgeError('PROTOCOL', 'control messages that nobody asked for');
+    this.send({ type: 'started' });
   }
 
   private async nextMessage(): Promise<ControlMessage> {
-    const queued = this.inbox.shift();
-    if (queued !== undefined) return queued;
     const { promise, resolve, reject } = deferred<ControlMessage>();
-    this.reader = resolve;
     const timer = setTimeout(
       () => reject(new BridgeError('TIMEOUT', `the peer was silent for ${STEP_MS / 1000} s after its hello`)),
       STEP_MS,
     );
     void this.closed.then(reject);
+    this.inbox.next(resolve);
     try {
       return await promise;
     } finally {
-      this.reader = undefined;
       clearTimeout(timer);
     }
   }

@@ -19,6 +19,8 @@ export interface HostLinksOptions {
   readonly signal: AbortSignal;
   /** Told of the keys of links where workers accept dedicated streams. */
   readonly keys?: StreamKeys;
+  /** Told of links, to claim over them. */
+  readonly claims?: { linkUp(link: Link): void; linkDown(link: Link): void };
 }
 
 /** Who else has to know which key belongs to which instance. */
@@ -59,7 +61,7 @@ export class HostLinks {
 
   /** Serves a link until it is over. */
   async serve(link: Link): Promise<void> {
-    const { log } = this.options;
+    const { log, claims } = this.options;
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
     host.link = link;
@@ -67,7 +69,9 @@ export class HostLinks {
       this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.streams.linkUp(link);
     log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
+    claims?.linkUp(link);
     const reason = await link.closed;
+    claims?.linkDown(link);
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     this.owners.delete(key);
     if (host.link !== link) return;
