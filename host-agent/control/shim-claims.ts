@@ -94,8 +94,7 @@ export class ShimClaims {
   private take(link: ClaimLink, message: ControlMessage): void {
     if (link !== this.link) return;
     if (message.type === 'claims') {
-      if (this.announced === undefined)
-        throw new BridgeError('PROTOCOL', 'the shim says for a second time all that it wants');
+      this.announced ??= [];
       this.announced.push(...message.claims);
       if (this.announced.length > MAX_CLAIMS)
         throw new BridgeError('PROTOCOL', `the shim wants more than ${MAX_CLAIMS} forwards`);
