@@ -25,6 +25,10 @@ export function addVmCommands(program: Command): void {
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
     .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket')
+    .option(
+      '--gateway-api <ip:port>',
+      "serve gvproxy's API there, for podman; containers that reach it can open host ports",
+    )
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())

@@ -10,6 +10,7 @@ import { createDialer } from '../shared/transport/dial.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { ClaimBook } from './control/claim-book.ts';
+import { serveGatewayApi } from './control/gateway-api.ts';
 import { HostLinks } from './control/host-links.ts';
 import { servePortFs } from './control/serve-port-fs.ts';
 import { Acceptor } from './data/acceptor.ts';
@@ -71,6 +72,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   scope.defer(() => links.close());
   // Closed before the links, so that the host hears of what is released.
   if (config.portFs !== undefined) await servePortFs(config.portFs, claims, log, scope);
+  if (config.gatewayApi !== undefined) await serveGatewayApi(config.gatewayApi, claims, log, scope);
   if (engine !== undefined) scope.defer(() => engine.close());
   // Before the links go (cleanups run last first), so that the host hears of every reset.
   scope.defer(() => {
