@@ -22,7 +22,7 @@ export async function mountPortFs(
     throw new BridgeError('PERMISSION_DENIED', `mounting ${point} takes root: run it with sudo`);
   if (isMounted(await machine.read('/proc/self/mounts'), point)) {
     if ((await machine.read(`${point}/README`)) !== '') return 'already';
-    await machine.run('umount', '--lazy', point);
+    await machine.run('umount', '-l', point);
   }
   try {
     await machine.makeDirectory(point);
@@ -32,7 +32,7 @@ export async function mountPortFs(
     });
   }
   // Kernels before 5.17 load 9p by themselves, but not what carries it.
-  const modprobe = await machine.run('modprobe', '--all', ...MODULES);
+  const modprobe = await machine.run('modprobe', '-a', ...MODULES);
   const mount = await machine.run('mount', '-t', '9p', '-o', OPTIONS, socket, point);
   if (mount.status === 0) return 'mounted';
   if (mount.status !== -1 && !/\b9p$/m.test(await machine.read('/proc/filesystems')))
