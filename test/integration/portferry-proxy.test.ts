@@ -93,10 +93,10 @@ const refuses = (port: number): Promise<boolean> =>
     (socket) => !socket.destroy(),
     () => true,
   );
+/** Also when nobody has asked yet how it ended (proc_pid_stat(5): state Z). */
 const isGone = (pid: number): boolean => {
   try {
-    process.kill(pid, 0);
-    return false;
+    return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return true;
   }
