@@ -16,6 +16,7 @@ import type { WorkerStreams } from '../../../shared/platform/linux/worker-stream
 import { DatagramDial, type DatagramDialOwner } from './datagram-dial.ts';
 import type { DatagramForwardOrder, DatagramReport, DatagramWay } from './datagram-orders.ts';
 import type { ListenerContext } from './forward-listener.ts';
+import type { HostShared } from './orders.ts';
 
 /** Streams are not opened faster than this one after the other, milliseconds. */
 const REOPEN_MS = 100;
@@ -37,9 +38,10 @@ export interface DatagramContext extends ListenerContext {
 export class DatagramRoute implements DatagramDialOwner {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
+  readonly shared: HostShared;
+  readonly vm: number;
   readonly destination: Uint8Array;
   private readonly id: number;
-  private readonly vm: number;
   private readonly context: DatagramContext;
   private readonly owner: DatagramRouteOwner;
   private state: 'closed' | 'asking' | 'dialling' | 'open' = 'closed';
@@ -53,6 +55,7 @@ export class DatagramRoute implements DatagramDialOwner {
     this.context = context;
     this.reactor = context.reactor;
     this.streams = context.streams;
+    this.shared = context.shared;
     this.owner = owner;
   }
 
@@ -98,10 +101,6 @@ export class DatagramRoute implements DatagramDialOwner {
     else if (this.state === 'dialling') this.dial?.cancel();
     this.dial = undefined;
     this.state = 'closed';
-  }
-
-  drawStreamId(): number {
-    return (Atomics.add(this.context.shared.streamIds, this.vm, 1) + 1) >>> 0;
   }
 
   opened(fd: number): void {
