@@ -120,7 +120,7 @@ export class HostEngine {
     };
   }
 
-  /** Takes a TCP port. @throws BridgeError as reserveTcp does */
+  /** Takes a TCP port, which answers nobody before `serve`. @throws BridgeError as reserveTcp does */
   listenTcp(request: { ip: string; port: number }): Listener {
     return openTcpListener(this.sockets, this.libc, request);
   }
@@ -130,7 +130,7 @@ export class HostEngine {
     return openUnixListener(this.sockets, this.libc, path);
   }
 
-  /** Serves a listener from now on; it is the forward's. */
+  /** Serves a listener from now on, whoever serves or waits for its VM; it is the forward's. */
   serve(
     listener: Listener,
     options: {
@@ -160,6 +160,7 @@ export class HostEngine {
     const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
     this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
     this.pool.broadcast({ type: 'forward', forward: order });
+    listener.open();
     return forward;
   }
 

@@ -73,6 +73,7 @@ export class ShimEngine {
           : openTcpListener(this.sockets, libc, { ip: address.host, port: address.port });
       this.listener = listener;
       this.pool.broadcast({ type: 'listen', fd: listener.fd, tcp: listener.tcp });
+      listener.open();
       return { port: listener.port, close: () => this.unlisten(listener) };
     });
   }

@@ -38,6 +38,7 @@ describe.skipIf(!engines.includes('linux'))('system calls', async () => {
   it('listen, connect, accept, and what epoll says of it', () => {
     const listener = sockets.openListener({ family: 'ip', ip: '127.0.0.1', port: 0 }, 'here');
     const port = sockets.localPort(listener);
+    sockets.answer(listener);
     const epoll = new Epoll(libc, arena);
     expect(epoll.add(listener, EPOLLIN, 7)).toBe(0);
     expect(epoll.wait(0)).toBe(0);
