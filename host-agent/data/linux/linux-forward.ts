@@ -9,7 +9,7 @@ import type { DataLimits, Forward } from '../forward.ts';
 import { StreamForward } from '../stream-forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import type { HostEngine } from './host-engine.ts';
-import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, RESETS } from './orders.ts';
+import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, PAUSES, RESETS } from './orders.ts';
 
 export interface LinuxForwardOptions {
   readonly name: string;
@@ -75,6 +75,7 @@ export class LinuxForward implements Forward {
       dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES),
       resets: here.resets! + this.sum(RESETS),
       refused_by_limit: this.options.limit.refused,
+      accept_pauses: this.sum(PAUSES),
     };
   }
 

@@ -62,8 +62,9 @@ export interface HostShared {
 export const MAX_VMS = 256;
 
 /** What a worker counts for a forward; the first two are BYTES_UP and BYTES_DOWN of a relay. */
-export const FORWARD_COUNTERS = 6;
+export const FORWARD_COUNTERS = 7;
 export const ACCEPTED = 2;
 export const ACTIVE = 3;
 export const DIAL_FAILURES = 4;
 export const RESETS = 5;
+export const PAUSES = 6;

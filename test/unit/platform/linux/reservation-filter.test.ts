@@ -62,7 +62,10 @@ describe.skipIf(!engines.includes('linux'))('a reserved port', async () => {
   });
 
   it('of UDP receives nothing until it is opened', async () => {
-    const fd = datagrams.bind({ ip: '127.0.0.1', port: 0 }, 'test', { tellsLocal: false, bufferBytes: 4_096 });
+    const fd = datagrams.bind({ ip: '127.0.0.1', port: 0 }, 'test', {
+      tellsLocal: false,
+      bufferBytes: 4_096,
+    });
     open.push(fd);
     const port = sockets.localPort(fd);
     const { address, bytes } = arena.carve(64);
