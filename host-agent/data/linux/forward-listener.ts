@@ -1,5 +1,5 @@
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
-import { Limit } from '../../../shared/limit.ts';
+import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
 import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
@@ -18,6 +18,7 @@ import {
   type ForwardOrder,
   type HostShared,
   PAUSES,
+  REFUSED,
   RESETS,
 } from './orders.ts';
 
@@ -55,7 +56,8 @@ export class ForwardListener implements Watcher {
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;
-  private readonly limit: Limit;
+  /** Every connection counts in each. */
+  private readonly limits: readonly Limit[];
   private readonly connections = new Set<HostConnection>();
   private listening = false;
   private closed = false;
@@ -72,7 +74,7 @@ export class ForwardListener implements Watcher {
     this.reactor = context.reactor;
     this.streams = context.streams;
     this.shared = context.shared;
-    this.limit = new Limit(`connections of ${order.name}`, order.maxConnections, context.log, order.limit);
+    this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
     this.counters = new Float64Array(
       order.counters,
       context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
@@ -128,8 +130,7 @@ export class ForwardListener implements Watcher {
   released(connection: HostConnection, errno: number): void {
     this.connections.delete(connection);
     this.counters[ACTIVE]!--;
-    this.limit.give();
-    this.context.limit.give();
+    giveAll(this.limits);
     if (errno !== 0) this.counters[RESETS]!++;
   }
 
@@ -142,11 +143,7 @@ export class ForwardListener implements Watcher {
       return;
     }
     this.counters[ACCEPTED]!++;
-    if (!context.limit.take()) return this.turnAway(fd);
-    if (!this.limit.take()) {
-      context.limit.give();
-      return this.turnAway(fd);
-    }
+    if (!takeAll(this.limits)) return this.turnAway(fd);
     const peer = this.tcp ? Buffer.from(reactor.sockets.peer.subarray(0, 28)) : NOBODY;
     const connection = new HostConnection(this, path, fd, peer);
     this.connections.add(connection);
@@ -157,6 +154,7 @@ export class ForwardListener implements Watcher {
   }
 
   private turnAway(fd: number): void {
+    this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     if (this.tcp) this.reactor.sockets.resetOnClose(fd);
     this.reactor.close(fd);

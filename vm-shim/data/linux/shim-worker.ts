@@ -44,8 +44,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     this.reactor = worker.reactor;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
-    const { maxConnections, limit } = worker.shared;
-    this.limit = new Limit('connections of the VM shim', maxConnections, this.log, limit);
+    this.limit = Limit.of(worker.shared.limit, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
     this.pause = new AcceptPause({
       reactor: worker.reactor,
