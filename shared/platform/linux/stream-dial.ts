@@ -3,6 +3,7 @@
  * connection costs no more objects than it has to.
  */
 import { ERRNO } from '../../errors.ts';
+import { BACKLOG_PATIENCE_MS, BACKLOG_RETRY_MS } from '../../transport/full-backlog.ts';
 import { AF_UNIX, AF_VSOCK, EPOLLOUT } from './constants.ts';
 import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
 import { EINPROGRESS, isExhaustion } from './errno.ts';
@@ -10,9 +11,6 @@ import { isHangUp, type Reactor, type Watcher } from './reactor.ts';
 import { maskOf, type SideKind } from './side.ts';
 import { familyOf } from './sockaddr.ts';
 
-/** A full backlog is tried again this often, and for so long, milliseconds. */
-const RETRY_MS = 5;
-const RETRY_FOR_MS = 2_000;
 /** Where descriptors or memory have run out, they are asked for again this often, milliseconds. */
 const EXHAUSTED_MS = 100;
 
@@ -129,10 +127,7 @@ export abstract class StreamDial implements Watcher, Timed {
     return errno === 0;
   }
 
-  /**
-   * Neither unix(7) nor vsock(7) has a queue for those who connect: where TCP would wait, a full backlog is an error,
-   * which passes. (A vsock port on which nobody listens looks the same.)
-   */
+  /** A full backlog is tried again (full-backlog.ts). A vsock port on which nobody listens looks the same. */
   private refused(errno: number): void {
     const family = familyOf(this.target.sockaddr);
     const full =
@@ -142,7 +137,7 @@ export abstract class StreamDial implements Watcher, Timed {
       this.closeFd(); // it is no good for another connect (vsock_connect: it stays SS_CONNECTING)
       if (!this.open()) return;
     }
-    this.again(errno, 'connect', RETRY_MS, RETRY_FOR_MS);
+    this.again(errno, 'connect', BACKLOG_RETRY_MS, BACKLOG_PATIENCE_MS);
   }
 
   private again(errno: number, what: string, everyMs: number, forMs: number): void {
