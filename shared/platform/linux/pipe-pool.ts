@@ -42,7 +42,8 @@ export class PipePool {
   take(): Pipe | undefined {
     const idle = this.idle.pop();
     if (idle !== undefined) return idle;
-    if (this.made >= MAX_PIPES || (this.notBefore > 0 && performance.now() < this.notBefore)) return undefined;
+    if (this.made >= MAX_PIPES || (this.notBefore > 0 && performance.now() < this.notBefore))
+      return undefined;
     if (this.libc.pipe2(this.pair.address, O_NONBLOCK | O_CLOEXEC) < 0) {
       this.notBefore = performance.now() + PAUSE_MS;
       return undefined;
