@@ -126,7 +126,7 @@ export class HostEngine {
     return openUnixListener(this.sockets, this.libc, path);
   }
 
-  /** Serves a listener from now on, whoever serves or waits for its VM; it is the forward's. */
+  /** Serves a listener from now on, whether the link of its VM is up or not; it is the forward's. */
   serve(
     listener: Listener,
     options: {
