@@ -11,7 +11,7 @@ import {
 } from '../../../shared/platform/linux/constants.ts';
 import type { FlowStream } from '../../../shared/platform/linux/datagrams/flow-stream.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { DatagramDial, type DatagramDialOwner } from './datagram-dial.ts';
 import type { DatagramForwardOrder, DatagramReport, DatagramWay } from './datagram-orders.ts';
@@ -134,7 +134,7 @@ export class DatagramRoute implements DatagramDialOwner {
     const theirs = buffer.bytes.readInt32LE(4);
     this.reactor.own(ours);
     this.context.post({ type: 'udp-bridge', id: this.id, fd: theirs });
-    const errno = this.reactor.watch(ours, maskOf(PLAIN_UNIX), NOBODY);
+    const errno = this.reactor.watch(ours, STREAM_MASK, NOBODY);
     if (errno === 0) return this.opened(ours);
     this.reactor.close(ours);
     this.end(`epoll_ctl failed (${errno})`);

@@ -5,7 +5,7 @@ import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constant
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
@@ -24,6 +24,8 @@ import {
 
 /** Clients taken in a row before others get their turn. */
 const MAX_ACCEPTS = 32;
+/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
+const TOLERATED_LEAD = 4;
 
 /** What a listener finds in its worker. */
 export interface ListenerContext {
@@ -58,6 +60,8 @@ export class ForwardListener implements Watcher {
   private readonly listenFd: number;
   /** Every connection counts in each. */
   private readonly limits: readonly Limit[];
+  /** Of all workers. */
+  private readonly allCounters: Float64Array;
   private readonly connections = new Set<HostConnection>();
   private listening = false;
   private closed = false;
@@ -75,11 +79,9 @@ export class ForwardListener implements Watcher {
     this.streams = context.streams;
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
-    this.counters = new Float64Array(
-      order.counters,
-      context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
-      FORWARD_COUNTERS,
-    );
+    this.allCounters = new Float64Array(order.counters);
+    const first = context.index * FORWARD_COUNTERS;
+    this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
     this.pause = new AcceptPause({
       reactor: context.reactor,
       log: context.log,
@@ -118,7 +120,7 @@ export class ForwardListener implements Watcher {
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
       this.serve(fd);
-      if (this.context.count > 1) return this.rotate();
+      if (this.isAhead()) return this.rotate();
     }
   }
 
@@ -148,7 +150,7 @@ export class ForwardListener implements Watcher {
     const connection = new HostConnection(this, path, fd, peer);
     this.connections.add(connection);
     this.counters[ACTIVE]!++;
-    const errno = reactor.watch(fd, maskOf(this.tcp ? PLAIN_TCP : PLAIN_UNIX), connection.relay.initiating);
+    const errno = reactor.watch(fd, STREAM_MASK, connection.relay.initiating);
     if (errno === 0) connection.dial();
     else connection.relay.dialFailed(errno);
   }
@@ -164,6 +166,15 @@ export class ForwardListener implements Watcher {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw new BridgeError('IO', `epoll_ctl on the listener of ${this.name}`, { errno });
     this.listening = true;
+  }
+
+  /** Whether another worker has noticeably fewer of this forward's connections. */
+  private isAhead(): boolean {
+    const { count } = this.context;
+    const mine = this.counters[ACTIVE]!;
+    for (let worker = 0; worker < count; worker++)
+      if (this.allCounters[worker * FORWARD_COUNTERS + ACTIVE]! + TOLERATED_LEAD < mine) return true;
+    return false;
   }
 
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */

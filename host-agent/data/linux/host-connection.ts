@@ -32,8 +32,8 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     this.cancel();
   }
 
-  confirmEnd(relay: Relay): void {
-    this.source.streams.confirm(this.path.owner, relay);
+  confirmEnd(relay: Relay, hurry: boolean): void {
+    this.source.streams.confirm(this.path.owner, relay, hurry);
   }
 
   announceReset(_relay: Relay, stream: AbortedStream, errno: number): void {

@@ -4,12 +4,16 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
-import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
+import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
+import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
 import { TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
 import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
 import type { Target } from './target-cache.ts';
+
+/** A first request that is smaller is mostly whole: its container's answer is worth a moment of waiting, bytes. */
+const MOST_PATIENT_BYTES = 4 * 1024;
 
 export class ShimConnection extends StreamDial implements RelayOwner, Abortable {
   readonly relay: Relay;
@@ -19,6 +23,8 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
   private readonly streamId: number;
   private readonly container: Target;
   private early: Buffer | undefined;
+  /** The client has said something, and not so much that it must be about to say more. */
+  private clientSpoke = false;
 
   /** Takes over the stream, which is watched. */
   constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, container: Target) {
@@ -38,12 +44,15 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
   dial(early: Buffer, flags: number): void {
     const { shim, relay } = this;
     if (!shim.begin(this)) return relay.limit();
-    if (early.length > 0) this.early = Buffer.from(early);
+    if (early.length > 0) this.early = early;
+    this.clientSpoke = early.length > 0 && early.length < MOST_PATIENT_BYTES;
     relay.initiating.note(flags);
     const aborted = shim.streams.add(this.owner, this.streamId, this);
     if (aborted !== undefined) return relay.resetByPeer(aborted);
     if (this.container.sockaddr.length === 0) this.failed(ERRNO.ENAMETOOLONG, 'address');
     else this.begin();
+    // What has not gone out by now has to survive the next read.
+    if (this.early === early) this.early = Buffer.from(early);
   }
 
   resetByPeer(errno: number): void {
@@ -56,8 +65,8 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
     this.closeFd();
   }
 
-  confirmEnd(relay: Relay): void {
-    this.shim.streams.confirm(this.owner, relay);
+  confirmEnd(relay: Relay, hurry: boolean): void {
+    this.shim.streams.confirm(this.owner, relay, hurry);
   }
 
   announceReset(_relay: Relay, stream: AbortedStream, errno: number): void {
@@ -69,11 +78,27 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
     this.shim.released(this);
   }
 
+  protected override sendEarly(): number {
+    const { early, reactor } = this;
+    if (early === undefined) return EINPROGRESS;
+    const { libc, buffer } = reactor;
+    early.copy(buffer.bytes);
+    const count = libc.write(this.fd, buffer.address, early.length);
+    if (count < 0) return libc.errno() === ERRNO.EAGAIN ? EINPROGRESS : libc.errno();
+    this.counters[BYTES_UP]! += count;
+    this.early = count === early.length ? undefined : Buffer.from(buffer.bytes.subarray(count, early.length));
+    return 0;
+  }
+
   protected override connected(flags: number): void {
     const { early } = this;
     this.early = undefined;
     const fd = this.takeFd();
-    this.relay.dialled(fd, this.container.kind, flags, early === undefined ? {} : { up: early });
+    const mayWait = this.clientSpoke;
+    this.relay.dialled(fd, this.container.kind, flags, {
+      mayWait,
+      ...(early !== undefined && { up: early }),
+    });
   }
 
   protected override exhausted(errno: number): void {
