@@ -1,0 +1,12 @@
+/** The middle of some figures, or the mean of the two in the middle; NaN of none. */
+export function median(figures: readonly number[]): number {
+  const sorted = Float64Array.from(figures).sort();
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** How far figures lie apart, as a share of their median; 0 of fewer than two. */
+export function spread(figures: readonly number[]): number {
+  if (figures.length < 2) return 0;
+  return (Math.max(...figures) - Math.min(...figures)) / Math.abs(median(figures));
+}
