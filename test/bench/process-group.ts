@@ -1,12 +1,16 @@
 /** Processes that were started, and all that came from them: what they use (Linux), and their end. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { devNull } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** How long processes may take to end when they are asked to, milliseconds. */
 const STOP_MS = 2_000;
 /** USER_HZ: what /proc counts in, whatever the kernel ticks at. */
 const TICKS_PER_SECOND = 100;
+/** Without a tick in this time processes are idle, and how long that is waited for, milliseconds. */
+const IDLE_MS = 100;
+const MAX_IDLE_WAIT_MS = 3_000;
 const KEPT_OUTPUT = 4_096;
 
 /** What still runs when this process ends, for whatever reason, is ended with it. */
@@ -29,8 +33,10 @@ export class ProcessGroup {
   /** Starts a program in a process group of its own, which a terminal's Ctrl-C does not reach. */
   start(command: string, ...args: string[]): void {
     groups.add(this);
-    // Descriptor 3 is where docker-proxy says that it is ready.
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ignore'], detached: true });
+    // Descriptor 3 is where docker-proxy says that it is ready, and 'ignore' would leave it closed.
+    const nowhere = openSync(devNull, 'w');
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', nowhere], detached: true });
+    closeSync(nowhere);
     for (const stream of [child.stdout, child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-KEPT_OUTPUT);
@@ -60,6 +66,17 @@ export class ProcessGroup {
     return [...listed.keys()].reduce((sum, pid) => sum + proportionalBytes(pid), 0);
   }
 
+  /** Waits until its processes have had nothing to do for a moment, so that no measure pays for the one before. */
+  async untilIdle(): Promise<void> {
+    const end = performance.now() + MAX_IDLE_WAIT_MS;
+    for (let before = this.cpuSeconds(); performance.now() < end; ) {
+      await delay(IDLE_MS);
+      const now = this.cpuSeconds();
+      if (now === before) return;
+      before = now;
+    }
+  }
+
   /** Asks everything to end, and makes it end when it does not. */
   async stop(): Promise<void> {
     const all = this.listed(true);
@@ -75,7 +92,8 @@ export class ProcessGroup {
 
   kill(name: NodeJS.Signals): void {
     for (const child of this.children)
-      if (child.pid !== undefined && (name === 'SIGKILL' || child.exitCode === null)) signal(-child.pid, name);
+      if (child.pid !== undefined && (name === 'SIGKILL' || child.exitCode === null))
+        signal(-child.pid, name);
   }
 
   /** Those that are ours; the backend, which a peer may have started, only where it is asked for. */
@@ -89,14 +107,16 @@ export class ProcessGroup {
       ours.set(pid, listed);
       for (const [child, { parent }] of all) if (parent === pid) add(child);
     };
-    for (const { pid } of this.children) if (pid !== undefined && all.get(pid)?.parent === process.pid) add(pid);
+    for (const { pid } of this.children)
+      if (pid !== undefined && all.get(pid)?.parent === process.pid) add(pid);
     if (!backend) for (const pid of ours.keys()) if (isBackend(pid)) ours.delete(pid);
     return ours;
   }
 }
 
 function closed(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+    return Promise.resolve();
   return new Promise((resolve) => child.once('exit', () => resolve()));
 }
 

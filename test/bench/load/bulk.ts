@@ -49,7 +49,12 @@ export class BulkLoad {
           stop();
         };
         for (let index = 0; index < options.streams; index++) {
-          const stream = new Stream(options.way, () => ++this.opened === options.streams && allOpen(), done, stop);
+          const stream = new Stream(
+            options.way,
+            () => ++this.opened === options.streams && allOpen(),
+            done,
+            stop,
+          );
           stream.connection = network.connect(options.port, stream);
           streams.push(stream);
         }

@@ -45,11 +45,16 @@ export class RequestLoad {
 
   private start(stop: (why: string) => void): void {
     const { options, network, open, latencies } = this;
-    const asked = new Asked(options.keepAlive, (latency) => latencies.push(latency), stop, (connection) => {
-      open.delete(connection);
-      connection.close();
-      if (this.running) this.start(stop);
-    });
+    const asked = new Asked(
+      options.keepAlive,
+      (latency) => latencies.push(latency),
+      stop,
+      (connection) => {
+        open.delete(connection);
+        connection.close();
+        if (this.running) this.start(stop);
+      },
+    );
     open.add(network.connect(options.port, asked));
   }
 }

@@ -79,12 +79,20 @@ export const rootlesskit: Peer = {
   program: { name: 'rootlesskit', debian: 'rootlesskit slirp4netns uidmap' },
   namespace: { samePort: false },
   refuses: () =>
-    process.getuid?.() === 0 ? 'it does not run as root; an ordinary user with an entry in /etc/subuid can' : undefined,
+    process.getuid?.() === 0
+      ? 'it does not run as root; an ordinary user with an entry in /etc/subuid can'
+      : undefined,
   start({ processes, dir, front, back }) {
     processes.start(
       'rootlesskit',
       ...[`--state-dir=${join(dir, 'state')}`, '--net=slirp4netns', '--disable-host-loopback'],
-      ...['--port-driver=builtin', '-p', `127.0.0.1:${front}:${back}/tcp`, '-p', `127.0.0.1:${front}:${back}/udp`],
+      ...[
+        '--port-driver=builtin',
+        '-p',
+        `127.0.0.1:${front}:${back}/tcp`,
+        '-p',
+        `127.0.0.1:${front}:${back}/udp`,
+      ],
       ...[process.execPath, BACKEND, '0.0.0.0', String(back)],
     );
   },
@@ -92,7 +100,13 @@ export const rootlesskit: Peer = {
 
 async function untilThere(path: string, signal: AbortSignal): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
-    if (await access(path).then(() => true, () => false)) return;
+    if (
+      await access(path).then(
+        () => true,
+        () => false,
+      )
+    )
+      return;
     await delay(10, undefined, { signal });
   }
   throw new Error(`${path} was not made within 5 s`);

@@ -30,7 +30,7 @@ export function whyNot(peer: Peer): string | undefined {
 }
 
 function isInstalled(program: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((dir) => {
+  return (process.env.PATH ?? '').split(delimiter).some((dir) => {
     try {
       accessSync(join(dir, program), constants.X_OK);
       return true;

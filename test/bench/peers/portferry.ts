@@ -34,7 +34,8 @@ async function start(place: Place, engine: Engine, lane: Lane): Promise<void> {
   const client = new ApiClient(api);
   await untilLinked(client, lane, signal);
   const ends = { hostIp: '127.0.0.1', hostPort: front, vmIp: '127.0.0.1', vmPort: back };
-  for (const protocol of ['tcp', 'udp'] as const) await client.expose(formatSpec({ protocol, ...ends }), undefined);
+  for (const protocol of ['tcp', 'udp'] as const)
+    await client.expose(formatSpec({ protocol, ...ends }), undefined);
 }
 
 async function untilLinked(client: ApiClient, lane: Lane, signal: AbortSignal): Promise<void> {
