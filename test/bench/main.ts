@@ -49,7 +49,7 @@ async function measureAll(
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (let round = 0; round < options.rounds; round++) {
-    const first = round % peers.length;
+    const first = (options.earlier.length + round) % peers.length;
     for (const peer of [...peers.slice(first), ...peers.slice(0, first)]) {
       if (measuresOf(peer, options.measures).length === 0) continue;
       const began = performance.now();

@@ -108,6 +108,8 @@ class Stream implements ConnectionHandler {
 
   ended(): void {
     if (!this.ending) return this.stop('a stream ended too early');
+    const complete = this.way === 'up' ? this.arrived === COUNT_BYTES : this.arrived >= COUNT_BYTES;
+    if (!complete) return this.stop(`${this.arrived} bytes of the backend's count came after a half-close`);
     const count = decodeCount(this.tail);
     const said = this.way === 'up' ? this.sent : this.arrived - COUNT_BYTES;
     if (count !== said) return this.stop(`${said} bytes here are ${count} at the backend`);
