@@ -104,7 +104,7 @@ function writePage(recorded: Recorded, table: TableOptions): void {
   writeBetweenMarkers(
     PAGE,
     [
-      `${recorded.machine}. ${rounds} rounds of ${recorded.seconds} s a measure: medians, in brackets the ratio to`,
+      `${recorded.machine}. ${rounds === 1 ? '1 round' : `${rounds} rounds`} of ${recorded.seconds} s a measure: medians, in brackets the ratio to`,
       `${table.baseline}; \`~\` where the rounds spread more than ${WIDE * 100} %.\n`,
       markdown(tableOf(table)),
       '',
@@ -112,6 +112,14 @@ function writePage(recorded: Recorded, table: TableOptions): void {
     ].join('\n'),
   );
   console.log(`\nwritten to ${PAGE}`);
+}
+
+/** Rounds of earlier runs, and of this one; they are described by the last that measured anything. */
+function withEarlier(paths: readonly string[], current: Recorded): Recorded {
+  const earlier = paths.map((path) => JSON.parse(readFileSync(path, 'utf8')) as Recorded);
+  const all = [...earlier, current];
+  const last = all.findLast(({ outcomes }) => outcomes.length > 0) ?? current;
+  return { ...last, outcomes: all.flatMap(({ outcomes }) => outcomes) };
 }
 
 async function run(options: BenchOptions): Promise<number> {
@@ -133,15 +141,10 @@ async function run(options: BenchOptions): Promise<number> {
       console.error('interrupted');
       return 1;
     }
-    const earlier = options.earlier.flatMap(
-      (path) => (JSON.parse(readFileSync(path, 'utf8')) as Recorded).outcomes,
-    );
-    if (options.json !== undefined)
-      writeFileSync(
-        options.json,
-        `${JSON.stringify({ machine, seconds: options.seconds, outcomes }, null, 1)}\n`,
-      );
-    const recorded = { machine, seconds: options.seconds, outcomes: [...earlier, ...outcomes] };
+    const { seconds, json } = options;
+    if (json !== undefined)
+      writeFileSync(json, `${JSON.stringify({ machine, seconds, outcomes }, null, 1)}\n`);
+    const recorded = withEarlier(options.earlier, { machine, seconds, outcomes });
     const table = report(recorded, options);
     if (table === undefined) throw new Error('nothing was measured');
     if (options.write) writePage(recorded, table);

@@ -7,7 +7,6 @@ export interface Column {
   readonly key: string;
   readonly title: string;
   readonly digits: number;
-  readonly better: 'more' | 'less';
 }
 
 export interface Subject {
@@ -32,8 +31,8 @@ const AT_ONCE = 32;
 const IDLE = 1_000;
 const PACED = 10_000;
 
-function column(key: string, title: string, digits: number, better: 'more' | 'less'): Column {
-  return { key, title, digits, better };
+function column(key: string, title: string, digits: number): Column {
+  return { key, title, digits };
 }
 
 async function bulk(subject: Subject, streams: number, way: 'up' | 'down') {
@@ -60,8 +59,8 @@ export const MEASURES: readonly Measure[] = [
     name: 'memory',
     udp: false,
     columns: [
-      column('idle', 'memory of an idle forwarder, MB', 1, 'less'),
-      column('held', 'memory that 1,000 idle connections add, MB', 1, 'less'),
+      column('idle', 'memory of an idle forwarder, MB', 1),
+      column('held', 'memory that 1,000 idle connections add, MB', 1),
     ],
     async measure({ client, port, processes }) {
       const before = processes.memoryBytes();
@@ -76,21 +75,21 @@ export const MEASURES: readonly Measure[] = [
   {
     name: 'ping',
     udp: false,
-    columns: [column('ping', 'one request at a time, median µs', 0, 'less')],
+    columns: [column('ping', 'one request at a time, median µs', 0)],
     measure: async (subject) => ({ ping: (await requests(subject, 1, true)).p50 }),
   },
   {
     name: 'requests',
     udp: false,
-    columns: [column('requests', 'requests/s, 32 connections', 0, 'more')],
+    columns: [column('requests', 'requests/s, 32 connections', 0)],
     measure: async (subject) => ({ requests: (await requests(subject, AT_ONCE, true)).rate }),
   },
   {
     name: 'connections',
     udp: false,
     columns: [
-      column('connections', 'new connections/s, 32 at once', 0, 'more'),
-      column('connecting', 'new connection, median µs to the answer', 0, 'less'),
+      column('connections', 'new connections/s, 32 at once', 0),
+      column('connecting', 'new connection, median µs to the answer', 0),
     ],
     async measure(subject) {
       const { rate, p50 } = await requests(subject, AT_ONCE, false);
@@ -101,10 +100,10 @@ export const MEASURES: readonly Measure[] = [
     name: 'bulk1',
     udp: false,
     columns: [
-      column('up1', '1 stream up, Gb/s', 2, 'more'),
-      column('down1', '1 stream down, Gb/s', 2, 'more'),
-      column('cpuUp', 'CPU seconds a GB up', 2, 'less'),
-      column('cpuDown', 'CPU seconds a GB down', 2, 'less'),
+      column('up1', '1 stream up, Gb/s', 2),
+      column('down1', '1 stream down, Gb/s', 2),
+      column('cpuUp', 'CPU seconds a GB up', 2),
+      column('cpuDown', 'CPU seconds a GB down', 2),
     ],
     async measure(subject) {
       const up = await bulk(subject, 1, 'up');
@@ -115,10 +114,7 @@ export const MEASURES: readonly Measure[] = [
   {
     name: 'bulk8',
     udp: false,
-    columns: [
-      column('up8', '8 streams up, Gb/s', 2, 'more'),
-      column('down8', '8 streams down, Gb/s', 2, 'more'),
-    ],
+    columns: [column('up8', '8 streams up, Gb/s', 2), column('down8', '8 streams down, Gb/s', 2)],
     measure: async (subject) => ({
       up8: (await bulk(subject, 8, 'up')).rate,
       down8: (await bulk(subject, 8, 'down')).rate,
@@ -127,7 +123,7 @@ export const MEASURES: readonly Measure[] = [
   {
     name: 'udp-requests',
     udp: true,
-    columns: [column('answers', 'UDP answers/s, 32 requests at once', 0, 'more')],
+    columns: [column('answers', 'UDP answers/s, 32 requests at once', 0)],
     async measure({ client, port, seconds }) {
       const { rate } = await client.run({ type: 'datagram-requests', port, outstanding: AT_ONCE, seconds });
       return { answers: rate };
@@ -137,7 +133,7 @@ export const MEASURES: readonly Measure[] = [
     (bytes): Measure => ({
       name: `udp${bytes}`,
       udp: true,
-      columns: [column(`udp${bytes}`, `UDP of ${bytes.toLocaleString('en')} bytes, delivered/s`, 0, 'more')],
+      columns: [column(`udp${bytes}`, `UDP of ${bytes.toLocaleString('en')} bytes, delivered/s`, 0)],
       async measure(subject) {
         const { delivered, seconds } = await datagrams(subject, bytes);
         return { [`udp${bytes}`]: delivered! / seconds! };
@@ -147,7 +143,7 @@ export const MEASURES: readonly Measure[] = [
   {
     name: 'paced',
     udp: true,
-    columns: [column('lost', 'UDP of 1,400 bytes, 10,000/s, lost %', 2, 'less')],
+    columns: [column('lost', 'UDP of 1,400 bytes, 10,000/s, lost %', 2)],
     async measure(subject) {
       const { sent, delivered } = await datagrams(subject, 1400, PACED);
       return { lost: (1 - delivered! / sent!) * 100 };

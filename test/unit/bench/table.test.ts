@@ -8,7 +8,7 @@ import { markdown, tableOf } from '../../bench/table.ts';
 const speed: Measure = {
   name: 'speed',
   udp: false,
-  columns: [{ key: 'rate', title: 'rate, Gb/s', digits: 1, better: 'more' }],
+  columns: [{ key: 'rate', title: 'rate, Gb/s', digits: 1 }],
   measure: async () => ({}),
 };
 
