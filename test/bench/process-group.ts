@@ -128,7 +128,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** All processes; undefined without /proc. See proc(5) for the fields of `stat`. */
+/** All processes, also those that nobody has waited for yet; undefined without /proc. See proc(5) for the fields of `stat`. */
 function processes(): Map<number, Listed> | undefined {
   const all = new Map<number, Listed>();
   try {
@@ -137,7 +137,7 @@ function processes(): Map<number, Listed> | undefined {
       if (!Number.isInteger(pid)) continue;
       const text = read(`/proc/${pid}/stat`);
       const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-      if (text === '' || fields[0] === 'Z') continue;
+      if (text === '') continue;
       const [parent, began] = [Number(fields[1]), Number(fields[19])];
       const cpuTicks = fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0);
       all.set(pid, { parent, began, cpuTicks });

@@ -5,8 +5,8 @@ export function median(figures: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** How far figures lie apart, as a share of their median; 0 of fewer than two. */
+/** How far figures lie apart, as a share of their median; 0 of figures that are all the same. */
 export function spread(figures: readonly number[]): number {
-  if (figures.length < 2) return 0;
-  return (Math.max(...figures) - Math.min(...figures)) / Math.abs(median(figures));
+  const range = Math.max(...figures) - Math.min(...figures);
+  return range > 0 ? range / Math.abs(median(figures)) : 0;
 }

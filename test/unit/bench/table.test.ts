@@ -37,6 +37,8 @@ describe('median and spread', () => {
     expect(median([4, 1, 3])).toBe(3);
     expect(median([4, 1, 3, 2])).toBe(2.5);
     expect(spread([9, 10, 11])).toBeCloseTo(0.2);
+    expect(spread([0, 0])).toBe(0);
+    expect(spread([])).toBe(0);
     expect(median([])).toBeNaN();
   });
 });
