@@ -68,10 +68,11 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   const claims = new ClaimBook({ log });
   const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...keys });
   scope.defer(() => links.close());
+  if (engine !== undefined) scope.defer(() => engine.close());
   // Closed before the links, so that the host hears of what is released.
+  scope.defer(() => claims.close());
   if (config.portFs !== undefined) await servePortFs(config.portFs, claims, log, scope);
   if (config.gatewayApi !== undefined) await serveGatewayApi(config.gatewayApi, claims, log, scope);
-  if (engine !== undefined) scope.defer(() => engine.close());
   // Before the links go (cleanups run last first), so that the host hears of every reset.
   scope.defer(() => {
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');

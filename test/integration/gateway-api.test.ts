@@ -159,6 +159,10 @@ describe('the gateway API', () => {
     await until('the forward to be gone', async () => (await listForwards(pair.api)).forwards.length === 0);
     api = await apiPort();
     expect(await all()).toEqual([]);
+    // A shim that is stopped says so: nothing is left to a grace period.
+    expect((await podman('expose', JSON.stringify({ local, remote: `:${echo.port}` }))).status).toBe(200);
+    expect(await pair.shim.kill('SIGTERM')).toBe(0);
+    expect((await listForwards(pair.api)).forwards).toEqual([]);
   });
 });
 

@@ -16,6 +16,9 @@ const ANSWER_MS = 8_000;
 /** What was published once and is refused on a new link is asked for again after this, milliseconds. */
 const RETRY_MS = 5_000;
 
+/** How long stopping waits for the host agent to have released everything, milliseconds. */
+const CLOSE_MS = 2_000;
+
 /** What is needed of a link. */
 export type ClaimLink = Pick<Link, 'peer' | 'has' | 'send' | 'receive'>;
 
@@ -100,6 +103,17 @@ export class ClaimBook implements PortDoor {
 
   linkDown(link: ClaimLink): void {
     if (this.link === link) this.forgetLink();
+  }
+
+  /** Releases all that is wanted, and waits a little to hear of it. */
+  async close(): Promise<void> {
+    const released = Promise.all([...this.wishes.values()].map((wish) => this.release(wish, true)));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, CLOSE_MS);
+    });
+    await Promise.race([released, late]);
+    clearTimeout(timer);
   }
 
   private take(message: ControlMessage): void {
