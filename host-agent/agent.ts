@@ -8,8 +8,10 @@ import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
 import { parseAddress } from '../shared/transport/address.ts';
+import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
-import { listen } from '../shared/transport/listen.ts';
+import { type ListenOptions, listen } from '../shared/transport/listen.ts';
+import type { Dialer } from '../shared/transport/transport.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
@@ -45,6 +47,12 @@ export async function startAgent(config: HostConfig, log: Logger): Promise<Agent
 
 async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<Omit<Agent, 'close'>> {
   const { signal } = scope;
+  const urlsOfAll = [...config.connect, ...config.listen, ...config.control];
+  const bridge = await bridgeFor(
+    urlsOfAll.map(({ address }) => address),
+    log,
+  );
+  if (bridge !== undefined) scope.defer(() => bridge.close());
   const cells = limitCells();
   // A connection has its client's socket and at most one dedicated stream.
   const most = connectionLimit(MAX_CONNECTIONS, 2, log);
@@ -72,11 +80,17 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
   );
 
   const urls: string[] = [];
-  for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);
-  for (const each of config.listen) urls.push(await listenForVm(links.get(each.vm)!, each, log, scope));
+  for (const { vm, address } of config.connect)
+    connectVm(links.get(vm)!, createDialer(address, 'host', bridge), address, log, scope);
+  const optionsOf = (vm: string) => ({
+    bridge,
+    peers: config.peerCids.find((each) => each.vm === vm)?.peers,
+  });
+  for (const each of config.listen)
+    urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
-  for (const each of config.control) urls.push(await serveTree(table, each, log, scope));
+  for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
@@ -98,8 +112,13 @@ async function startEngine(
   return new HostEngine({ ...start, limit, limitCells: cells, log });
 }
 
-function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
-  const dialer = createDialer(address, 'host');
+function connectVm(
+  link: VmLink,
+  dialer: Dialer,
+  address: VmAddress['address'],
+  log: Logger,
+  scope: Scope,
+): void {
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true),
@@ -113,14 +132,20 @@ function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, sco
   });
 }
 
-async function listenForVm(link: VmLink, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+async function listenForVm(
+  link: VmLink,
+  each: VmAddress,
+  options: ListenOptions,
+  log: Logger,
+  scope: Scope,
+): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
     link
       .establish(stream, false)
       .then((up) => link.serve(up, { traits: listener.traits, dial: cannotDial }))
       .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
   };
-  const listener = await listen(each.address, 'vm', accept, log);
+  const listener = await listen(each.address, 'vm', accept, log, options);
   scope.defer(() => link.close());
   scope.defer(() => listener.close());
   return listener.url;
@@ -130,7 +155,13 @@ function cannotDial(): Promise<never> {
   return Promise.reject(new BridgeError('UNSUPPORTED', 'this VM dials us; we cannot dial it'));
 }
 
-async function serveTree(table: ForwardTable, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+async function serveTree(
+  table: ForwardTable,
+  each: VmAddress,
+  options: ListenOptions,
+  log: Logger,
+  scope: Scope,
+): Promise<string> {
   const { vm, address } = each;
   const server = new PortServer({ log: log.child({ vm }) });
   let connections = 0;
@@ -142,6 +173,7 @@ async function serveTree(table: ForwardTable, each: VmAddress, log: Logger, scop
       void server.serve(stream, portDoor({ table, vm, owner: `9p:${vm}:${connections}`, log }));
     },
     log,
+    options,
   );
   scope.defer(() => server.close());
   scope.defer(() => listener.close());

@@ -4,20 +4,18 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { MAX_RETRIES, mayBeFull, RETRY_MS } from '../../../shared/platform/linux/connect-retry.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { isHangUp, type Reactor, type Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { maskOf } from '../../../shared/platform/linux/side.ts';
 import type { Abortable, WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { HostPath } from './host-path.ts';
 
 /** How long the shim may take to be reached, and to answer, milliseconds. */
 const ANSWER_MS = 20_000;
-/** A full backlog is tried again this often, and for two seconds, milliseconds. */
-const RETRY_MS = 5;
-const MAX_RETRIES = 400;
 
 export interface DatagramDialOwner {
   readonly reactor: Reactor;
@@ -75,7 +73,8 @@ export class DatagramDial implements Watcher, Timed, Abortable {
 
   expired(): void {
     this.deadline = undefined;
-    if (this.retrying) this.connect();
+    if (this.fd < 0) this.start();
+    else if (this.retrying) this.connect();
     else this.fail(ERRNO.ETIMEDOUT, 'the shim did not answer');
   }
 
@@ -83,7 +82,7 @@ export class DatagramDial implements Watcher, Timed, Abortable {
     if (this.phase === 'answering') return this.readAnswer();
     if (this.phase !== 'connecting' || ((flags & EPOLLOUT) === 0 && !isHangUp(flags))) return;
     const errno = this.owner.reactor.sockets.pendingError(this.fd);
-    if (errno !== 0) this.fail(errno, 'connect');
+    if (errno !== 0) this.retry(errno);
     else this.connected();
   }
 
@@ -97,24 +96,34 @@ export class DatagramDial implements Watcher, Timed, Abortable {
     const { reactor } = this.owner;
     this.retrying = false;
     if (reactor.sockets.connect(this.fd, this.path.sockaddr) === 0) {
-      if (this.watch()) this.connected();
+      if (this.watch(maskOf(this.path.kind))) this.connected();
       return;
     }
     const errno = reactor.libc.errno();
     if (errno === EINPROGRESS) {
       this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
-      this.watch();
+      this.watch(maskOf(this.path.kind) | EPOLLOUT);
       return;
     }
-    // unix(7) has no queue for those who connect: a full backlog is EAGAIN, at once.
-    if (errno !== ERRNO.EAGAIN || ++this.retries > MAX_RETRIES) return this.fail(errno, 'connect');
+    this.retry(errno);
+  }
+
+  private retry(errno: number): void {
+    const { reactor } = this.owner;
+    if (!mayBeFull(this.path.sockaddr, errno) || ++this.retries > MAX_RETRIES)
+      return this.fail(errno, 'connect');
+    // A vsock socket that has failed to connect cannot try again (EALREADY): the next try has another one.
+    if (this.path.kind.vsock) {
+      this.clearDeadline();
+      reactor.close(this.fd);
+      this.fd = -1;
+    }
     this.retrying = true;
     this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
   }
 
-  private watch(): boolean {
-    const { reactor } = this.owner;
-    const errno = reactor.watch(this.fd, maskOf(this.path.tcp ? TUNNEL_TCP : TUNNEL_UNIX), this);
+  private watch(mask: number): boolean {
+    const errno = this.owner.reactor.watch(this.fd, mask, this);
     if (errno !== 0) this.fail(errno, 'epoll_ctl');
     return errno === 0;
   }

@@ -4,18 +4,13 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { MAX_RETRIES, mayBeFull, RETRY_MS } from '../../../shared/platform/linux/connect-retry.ts';
 import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { COPY_BYTES, isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import {
-  maskOf,
-  PLAIN_TCP,
-  PLAIN_UNIX,
-  TUNNEL_TCP,
-  TUNNEL_UNIX,
-} from '../../../shared/platform/linux/side.ts';
+import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { ForwardListener } from './forward-listener.ts';
@@ -23,9 +18,6 @@ import type { HostPath } from './host-path.ts';
 
 /** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
 const ANSWER_MS = 20_000;
-/** A full backlog is tried again this often, and for so long, milliseconds. */
-const RETRY_MS = 5;
-const MAX_RETRIES = 400;
 /** Most that is sent with a preface; every stream has room for it. */
 const EARLY_BYTES = 8 * 1024;
 
@@ -62,7 +54,8 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
 
   expired(): void {
     this.deadline = undefined;
-    if (this.retrying) this.connect();
+    if (this.fd < 0) this.dial();
+    else if (this.retrying) this.connect();
     else this.fail(ERRNO.ETIMEDOUT, 'the shim did not answer');
   }
 
@@ -70,7 +63,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     if (this.phase === 'answering') return this.readAnswer(flags);
     if (this.phase !== 'connecting' || ((flags & EPOLLOUT) === 0 && !isHangUp(flags))) return;
     const errno = this.forward.reactor.sockets.pendingError(this.fd);
-    if (errno !== 0) this.fail(errno, 'connect');
+    if (errno !== 0) this.retry(errno);
     else this.connected();
   }
 
@@ -106,23 +99,30 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.phase = 'connecting';
     this.retrying = false;
     if (reactor.sockets.connect(this.fd, this.path.sockaddr) === 0) {
-      if (this.watch()) this.connected();
+      if (this.watch(maskOf(this.path.kind))) this.connected();
       return;
     }
     const errno = reactor.libc.errno();
     if (errno === EINPROGRESS) {
       this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
-      this.watch();
+      this.watch(maskOf(this.path.kind) | EPOLLOUT);
       return;
     }
-    // unix(7) has no queue for those who connect: a full backlog is EAGAIN, at once.
-    if (errno !== ERRNO.EAGAIN || ++this.retries > MAX_RETRIES) return this.fail(errno, 'connect');
+    this.retry(errno);
+  }
+
+  private retry(errno: number): void {
+    const { reactor } = this.forward;
+    if (!mayBeFull(this.path.sockaddr, errno) || ++this.retries > MAX_RETRIES)
+      return this.fail(errno, 'connect');
+    // A vsock socket that has failed to connect cannot try again (EALREADY): the next try has another one.
+    if (this.path.kind.vsock) this.closeDial();
     this.retrying = true;
     this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
   }
 
-  private watch(): boolean {
-    const errno = this.forward.reactor.watch(this.fd, maskOf(this.kind), this);
+  private watch(mask: number): boolean {
+    const errno = this.forward.reactor.watch(this.fd, mask, this);
     if (errno !== 0) this.fail(errno, 'epoll_ctl');
     return errno === 0;
   }
@@ -191,11 +191,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     const fd = this.fd;
     this.fd = -1;
     const left = count === COPY_BYTES ? flags : flags & ~EPOLLIN;
-    this.relay.dialled(fd, this.kind, left, { down: bytes.subarray(RESULT_BYTES) });
-  }
-
-  private get kind() {
-    return this.path.tcp ? TUNNEL_TCP : TUNNEL_UNIX;
+    this.relay.dialled(fd, this.path.kind, left, { down: bytes.subarray(RESULT_BYTES) });
   }
 
   private fail(errno: number, what: string): void {

@@ -1,4 +1,4 @@
-import { AF_UNIX } from '../../../shared/platform/linux/constants.ts';
+import { type SideKind, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import type { PathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
@@ -8,7 +8,8 @@ export class HostPath {
   readonly number: number;
   readonly owner: number;
   readonly sockaddr: Buffer;
-  readonly tcp: boolean;
+  /** What its streams are. */
+  readonly kind: SideKind;
   readonly udpFlows: boolean;
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();
@@ -19,7 +20,7 @@ export class HostPath {
     this.udpFlows = order.udpFlows;
     this.streamKey = order.streamKey;
     this.sockaddr = Buffer.from(order.sockaddr);
-    this.tcp = familyOf(this.sockaddr) !== AF_UNIX;
+    this.kind = tunnelKind(familyOf(this.sockaddr));
   }
 
   templateOf(forward: { readonly destination: Uint8Array }): PrefaceTemplate {

@@ -4,21 +4,19 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { MAX_RETRIES, mayBeFull, RETRY_MS } from '../../../shared/platform/linux/connect-retry.ts';
 import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { maskOf } from '../../../shared/platform/linux/side.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
 import type { Target } from './target-cache.ts';
 
 /** How long a container may take to accept, milliseconds. */
 const DIAL_MS = 10_000;
-/** A full backlog of a unix socket is tried again this often, and for two seconds, milliseconds. */
-const RETRY_MS = 5;
-const MAX_RETRIES = 400;
 
 export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
   readonly relay: Relay;
@@ -41,7 +39,7 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.streamId = streamId;
     this.target = target;
     this.sockaddr = target.sockaddr ?? NOWHERE;
-    this.relay = new Relay(shim.reactor, fd, shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX, this);
+    this.relay = new Relay(shim.reactor, fd, shim.kind, this);
     shim.reactor.hand(fd, this.relay.initiating);
   }
 
@@ -115,7 +113,7 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
     if (errno === EINPROGRESS) {
       this.deadline = reactor.deadlinesOf(DIAL_MS).add(this, reactor.now);
       this.watch(maskOf(this.target.kind) | EPOLLOUT);
-    } else if (errno === ERRNO.EAGAIN && ++this.retries <= MAX_RETRIES) {
+    } else if (mayBeFull(this.sockaddr, errno) && ++this.retries <= MAX_RETRIES) {
       this.retrying = true;
       this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
     } else this.fail(errno);
