@@ -10,9 +10,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { callApi, type ForwardList, listForwards } from './api.ts';
 
-/** Built programs of the helpers, which run inside dist, use it as well. */
+/** The built program. Helpers that are built themselves, and so run inside dist, use it as well. */
 const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
-const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
+export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();
@@ -37,7 +37,12 @@ export function startPortferry(...args: string[]): Running {
 
 /** Starts `node ARGS`: a script, or `-e` and its text. */
 export function startNode(...args: string[]): Running {
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  return startProgram(process.execPath, args);
+}
+
+/** Starts any program. */
+export function startProgram(program: string, args: readonly string[]): Running {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   alive.add(child);
   let out = '';
   let err = '';
