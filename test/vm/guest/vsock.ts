@@ -27,13 +27,18 @@ export async function run(cases: Cases, bulkDigest: string): Promise<void> {
     if (serving.child.exitCode !== null) throw new Error(`the containers ended: ${serving.stderr()}`);
     return serving.stdout().includes('\n') && (JSON.parse(serving.stdout()) as Containers);
   });
-  for (const [engine, lane, port] of SHAPES) {
+  // Starting takes longest here, so all are started at once.
+  const pairs = SHAPES.map(async ([engine, lane, port]) => {
+    const what = `${lane} lane, ${engine} engine`;
     let pair: VsockPair | undefined;
-    await cases.case(`${lane} lane, ${engine} engine: the link comes up on that lane`, async () => {
+    await cases.case(`${what}: the link comes up on that lane`, async () => {
       pair = await VsockPair.start({ vm, folder, engine, lane, port });
     });
+    return { what, pair };
+  });
+  for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
-    await carryCases(cases, `${lane} lane, ${engine} engine`, pair, { containers, folder, bulkDigest });
+    await carryCases(cases, what, pair, { containers, folder, bulkDigest });
     await pair.close();
   }
   await refusalCases(cases, vm, folder, containers);

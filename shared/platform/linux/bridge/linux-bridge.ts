@@ -1,5 +1,6 @@
 /** The bridge, seen from the main thread: see shared/transport/bridge.ts. */
 import type { Socket } from 'node:net';
+import type { Worker } from 'node:worker_threads';
 import { BridgeError, ERRNO } from '../../../errors.ts';
 import type { Logger } from '../../../logger.ts';
 import type { VsockAddress } from '../../../transport/address.ts';
@@ -56,6 +57,11 @@ export class LinuxBridge implements Bridge {
       onReport: (report) => this.take(report),
       onDeath: () => this.bereaved(),
     });
+  }
+
+  /** The thread, for tests; none while another is on its way. */
+  get threads(): readonly Worker[] {
+    return this.pool.threads;
   }
 
   dial(address: VsockAddress, signal: AbortSignal): Promise<Socket> {
