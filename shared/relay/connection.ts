@@ -47,8 +47,12 @@ export class Connection {
     }
     this.target = target;
     this.targetClosed = false;
+    const { next, actions } = nextStep(this.state, 'dialled');
+    this.state = next;
+    // It may have been reached and reset in one go, and says so at once: that is an event of the new state.
     target.attach(this.handlerOf('target'));
-    this.feed('dialled');
+    if (this.state === next) for (const action of actions) this.act(action);
+    this.releaseIfClosed();
   }
 
   /** The target could not be reached. */
@@ -71,11 +75,11 @@ export class Connection {
     if (next !== this.state && next === 'aborting') this.reason = error;
     this.state = next;
     for (const action of actions) this.act(action);
-    if (this.initiatingClosed && this.targetClosed) this.release();
+    this.releaseIfClosed();
   }
 
-  private release(): void {
-    if (this.state === 'closed') return;
+  private releaseIfClosed(): void {
+    if (!this.initiatingClosed || !this.targetClosed || this.state === 'closed') return;
     this.state = nextStep(this.state, 'released').next;
     if (this.state === 'closed') this.hooks.closed(this.reason);
   }

@@ -5,7 +5,7 @@ import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
@@ -24,6 +24,8 @@ import {
 const MAX_ACCEPTS = 32;
 /** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
 const PAUSE_MS = 100;
+/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
+const TOLERATED_LEAD = 4;
 
 /** What a listener finds in its worker. */
 export interface ListenerContext {
@@ -57,6 +59,8 @@ export class ForwardListener implements Watcher, Timed {
   private readonly name: string;
   private readonly listenFd: number;
   private readonly limit: Limit;
+  /** Of all workers. */
+  private readonly allCounters: Float64Array;
   private readonly connections = new Set<HostConnection>();
   private listening = false;
   private closed = false;
@@ -74,11 +78,9 @@ export class ForwardListener implements Watcher, Timed {
     this.streams = context.streams;
     this.shared = context.shared;
     this.limit = new Limit(`connections of ${order.name}`, order.maxConnections, context.log, order.limit);
-    this.counters = new Float64Array(
-      order.counters,
-      context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
-      FORWARD_COUNTERS,
-    );
+    this.allCounters = new Float64Array(order.counters);
+    const first = context.index * FORWARD_COUNTERS;
+    this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
     this.listen();
   }
 
@@ -105,7 +107,7 @@ export class ForwardListener implements Watcher, Timed {
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
       this.serve(fd);
-      if (this.context.count > 1) return this.rotate();
+      if (this.isAhead()) return this.rotate();
     }
   }
 
@@ -140,7 +142,7 @@ export class ForwardListener implements Watcher, Timed {
     const connection = new HostConnection(this, path, fd, peer);
     this.connections.add(connection);
     this.counters[ACTIVE]!++;
-    const errno = reactor.watch(fd, maskOf(this.tcp ? PLAIN_TCP : PLAIN_UNIX), connection.relay.initiating);
+    const errno = reactor.watch(fd, STREAM_MASK, connection.relay.initiating);
     if (errno === 0) connection.dial();
     else connection.relay.dialFailed(errno);
   }
@@ -155,6 +157,15 @@ export class ForwardListener implements Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw new BridgeError('IO', `epoll_ctl on the listener of ${this.name}`, { errno });
     this.listening = true;
+  }
+
+  /** Whether another worker has noticeably fewer of this forward's connections. */
+  private isAhead(): boolean {
+    const { count } = this.context;
+    const mine = this.counters[ACTIVE]!;
+    for (let worker = 0; worker < count; worker++)
+      if (this.allCounters[worker * FORWARD_COUNTERS + ACTIVE]! + TOLERATED_LEAD < mine) return true;
+    return false;
   }
 
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */

@@ -1,15 +1,19 @@
 import { type SideKind, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
+import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import type { PathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
 
+/** How long the transport may take to accept a stream, milliseconds. */
+const CONNECT_MS = 20_000;
+
 /** How a worker opens streams to a VM over the link that is up. */
-export class HostPath {
+export class HostPath implements DialTarget {
   readonly number: number;
   readonly owner: number;
   readonly sockaddr: Buffer;
-  /** What its streams are. */
   readonly kind: SideKind;
+  readonly withinMs = CONNECT_MS;
   readonly udpFlows: boolean;
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();

@@ -4,41 +4,34 @@
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
-import { MAX_RETRIES, mayBeFull, RETRY_MS } from '../../../shared/platform/linux/connect-retry.ts';
-import { EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
-import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
-import { isHangUp, type Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import { maskOf } from '../../../shared/platform/linux/side.ts';
+import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
+import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
 import type { Target } from './target-cache.ts';
 
-/** How long a container may take to accept, milliseconds. */
-const DIAL_MS = 10_000;
+/** A first request that is smaller is mostly whole: its container's answer is worth a moment of waiting, bytes. */
+const MOST_PATIENT_BYTES = 4 * 1024;
 
-export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
+export class ShimConnection extends StreamDial implements RelayOwner, Abortable {
   readonly relay: Relay;
   readonly counters = new Float64Array(2);
   private readonly shim: ShimWorker;
   private readonly owner: number;
   private readonly streamId: number;
-  private readonly target: Target;
-  private readonly sockaddr: Buffer;
-  private fd = -1;
-  private retries = 0;
-  private retrying = false;
-  private deadline: Deadline | undefined;
+  private readonly container: Target;
   private early: Buffer | undefined;
+  /** The client has said something, and not so much that it must be about to say more. */
+  private clientSpoke = false;
 
   /** Takes over the stream, which is watched. */
-  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, target: Target) {
+  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, container: Target) {
+    super(shim.reactor, container);
     this.shim = shim;
     this.owner = owner;
     this.streamId = streamId;
-    this.target = target;
-    this.sockaddr = target.sockaddr ?? NOWHERE;
+    this.container = container;
     this.relay = new Relay(shim.reactor, fd, shim.kind, this);
     shim.reactor.hand(fd, this.relay.initiating);
   }
@@ -49,31 +42,16 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
    */
   dial(early: Buffer, flags: number): void {
     const { shim, relay } = this;
-    const { reactor } = shim;
     if (!shim.begin(this)) return relay.limit();
-    if (early.length > 0) this.early = Buffer.from(early);
+    if (early.length > 0) this.early = early;
+    this.clientSpoke = early.length > 0 && early.length < MOST_PATIENT_BYTES;
     relay.initiating.note(flags);
     const aborted = shim.streams.add(this.owner, this.streamId, this);
     if (aborted !== undefined) return relay.resetByPeer(aborted);
-    if (this.sockaddr === NOWHERE) return this.fail(ERRNO.ENAMETOOLONG);
-    this.fd = reactor.sockets.open(this.sockaddr);
-    if (this.fd < 0) return this.fail(reactor.libc.errno());
-    reactor.own(this.fd);
-    this.connect();
-  }
-
-  expired(): void {
-    this.deadline = undefined;
-    if (this.retrying) this.connect();
-    else this.fail(ERRNO.ETIMEDOUT);
-  }
-
-  ready(flags: number): void {
-    if ((flags & EPOLLOUT) === 0 && !isHangUp(flags)) return;
-    // A connect that failed is reported with EPOLLERR or EPOLLHUP (tcp_poll).
-    const errno = isHangUp(flags) ? this.shim.reactor.sockets.pendingError(this.fd) : 0;
-    if (errno !== 0) this.fail(errno);
-    else this.connected(flags);
+    if (this.container.sockaddr.length === 0) this.failed(ERRNO.ENAMETOOLONG, 'address');
+    else this.begin();
+    // What has not gone out by now has to survive the next read.
+    if (this.early === early) this.early = Buffer.from(early);
   }
 
   resetByPeer(errno: number): void {
@@ -81,16 +59,13 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
   }
 
   cancelDial(): void {
-    this.clearDeadline();
-    if (this.fd < 0) return;
     // The kernel may have connected it already: its container must not take the close for an end.
-    if (this.target.kind.tcp) this.shim.reactor.sockets.resetOnClose(this.fd);
-    this.shim.reactor.close(this.fd);
-    this.fd = -1;
+    if (this.fd >= 0 && this.container.kind.tcp) this.reactor.sockets.resetOnClose(this.fd);
+    this.closeFd();
   }
 
-  confirmEnd(relay: Relay): void {
-    this.shim.streams.confirm(this.owner, relay);
+  confirmEnd(relay: Relay, hurry: boolean): void {
+    this.shim.streams.confirm(this.owner, relay, hurry);
   }
 
   announceReset(_relay: Relay, stream: AbortedStream, errno: number): void {
@@ -102,47 +77,32 @@ export class ShimConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.shim.released(this);
   }
 
-  private connect(): void {
-    const { reactor } = this.shim;
-    this.retrying = false;
-    if (reactor.sockets.connect(this.fd, this.sockaddr) === 0) {
-      if (this.watch(maskOf(this.target.kind))) this.connected(0);
-      return;
-    }
-    const errno = reactor.libc.errno();
-    if (errno === EINPROGRESS) {
-      this.deadline = reactor.deadlinesOf(DIAL_MS).add(this, reactor.now);
-      this.watch(maskOf(this.target.kind) | EPOLLOUT);
-    } else if (mayBeFull(this.sockaddr, errno) && ++this.retries <= MAX_RETRIES) {
-      this.retrying = true;
-      this.deadline = reactor.deadlinesOf(RETRY_MS).add(this, reactor.now);
-    } else this.fail(errno);
+  protected override sendEarly(): number {
+    const { early, reactor } = this;
+    if (early === undefined) return EINPROGRESS;
+    const { libc, buffer } = reactor;
+    early.copy(buffer.bytes);
+    const count = libc.write(this.fd, buffer.address, early.length);
+    if (count < 0) return libc.errno() === ERRNO.EAGAIN ? EINPROGRESS : libc.errno();
+    this.counters[BYTES_UP]! += count;
+    this.early = count === early.length ? undefined : Buffer.from(buffer.bytes.subarray(count, early.length));
+    return 0;
   }
 
-  private watch(mask: number): boolean {
-    const errno = this.shim.reactor.watch(this.fd, mask, this);
-    if (errno !== 0) this.fail(errno);
-    return errno === 0;
-  }
-
-  private connected(flags: number): void {
-    this.clearDeadline();
-    const { fd, early } = this;
-    this.fd = -1;
+  protected override connected(flags: number): void {
+    const { early } = this;
     this.early = undefined;
-    this.relay.dialled(fd, this.target.kind, flags, early === undefined ? {} : { up: early });
+    const fd = this.takeFd();
+    const mayWait = this.clientSpoke;
+    this.relay.dialled(fd, this.container.kind, flags, {
+      mayWait,
+      ...(early !== undefined && { up: early }),
+    });
   }
 
-  private fail(errno: number): void {
+  protected override failed(errno: number, what: string): void {
     this.cancelDial();
-    this.shim.log.debug({ errno }, `cannot dial ${this.target.what}: ${errnoName(errno)}`);
+    this.shim.log.debug({ errno }, `cannot dial ${this.container.what}: ${what}: ${errnoName(errno)}`);
     this.relay.dialFailed(errno);
   }
-
-  private clearDeadline(): void {
-    if (this.deadline !== undefined) removeDeadline(this.deadline);
-    this.deadline = undefined;
-  }
 }
-
-const NOWHERE = Buffer.alloc(0);

@@ -20,6 +20,8 @@ import { TargetCache } from './target-cache.ts';
 const MAX_ACCEPTS = 32;
 /** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
 const PAUSE_MS = 100;
+/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
+const TOLERATED_LEAD = 4;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
 
@@ -152,7 +154,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
       if (this.peers?.admits(this.reactor.sockets.peer) !== false && this.unknown.take())
         new IncomingStream(this, fd);
       else this.reactor.close(fd);
-      if (this.worker.count > 1) return this.rotate();
+      if (this.isAhead()) return this.rotate();
     }
   }
 
@@ -160,6 +162,15 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
     this.listening = true;
+  }
+
+  /** Whether another worker has noticeably fewer connections. */
+  private isAhead(): boolean {
+    const { active } = this.worker.shared;
+    const mine = active[this.worker.index]!;
+    for (let worker = 0; worker < this.worker.count; worker++)
+      if (active[worker]! + TOLERATED_LEAD < mine) return true;
+    return false;
   }
 
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */

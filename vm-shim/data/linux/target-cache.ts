@@ -1,18 +1,19 @@
 import { type Destination, describeDestination } from '../../../shared/destination.ts';
 import { BridgeError } from '../../../shared/errors.ts';
-import { PLAIN_TCP, PLAIN_UNIX, type SideKind } from '../../../shared/platform/linux/side.ts';
+import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 
-/** Where a stream is to go, ready to be dialled. */
-export interface Target {
+/** Where a stream is to go, ready to be dialled. Its address is empty for what none can say, and for datagrams. */
+export interface Target extends DialTarget {
   readonly streamKey: Buffer;
   readonly destination: Destination;
-  readonly kind: SideKind;
-  /** Undefined for what no socket address can say, and for datagrams. */
-  readonly sockaddr: Buffer | undefined;
   readonly what: string;
 }
+
+/** How long a container may take to accept, milliseconds. */
+const DIAL_MS = 10_000;
 
 const MAX_TARGETS = 1_024;
 /** Where key and destination are in a preface; shared/preface.ts has the layout. */
@@ -44,7 +45,7 @@ export class TargetCache {
     if (decoded === undefined) return undefined;
     const { value, used } = decoded;
     const { streamId, streamKey, destination } = value;
-    const target = { streamKey, destination, ...addressOf(destination) };
+    const target = { streamKey, destination, withinMs: DIAL_MS, ...addressOf(destination) };
     if (destination.protocol === 'tcp') {
       const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
       if (this.targets.size >= MAX_TARGETS) this.targets.clear();
@@ -64,11 +65,13 @@ function addressOf(destination: Destination): Pick<Target, 'kind' | 'sockaddr' |
   try {
     if (destination.protocol === 'unix')
       return { what, kind: PLAIN_UNIX, sockaddr: encodeSockaddr({ family: 'unix', path: destination.path }) };
-    if (destination.protocol === 'udp') return { what, kind: PLAIN_TCP, sockaddr: undefined };
+    if (destination.protocol === 'udp') return { what, kind: PLAIN_TCP, sockaddr: NOWHERE };
     const { ip, port } = destination;
     return { what, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
   } catch (error) {
-    if (error instanceof BridgeError) return { what, kind: PLAIN_UNIX, sockaddr: undefined };
+    if (error instanceof BridgeError) return { what, kind: PLAIN_UNIX, sockaddr: NOWHERE };
     throw error;
   }
 }
+
+const NOWHERE = Buffer.alloc(0);

@@ -1,13 +1,12 @@
 import type { Reactor } from '../reactor.ts';
 import { Relay, type RelayOwner } from '../relay.ts';
-import { BRIDGED_UNIX, maskOf, type SideKind } from '../side.ts';
+import { BRIDGED_UNIX, type SideKind, STREAM_MASK } from '../side.ts';
 
 /** A stream and the end of a pair of unix sockets that stands for it, joined until both are closed. */
 export class BridgedStream implements RelayOwner {
   readonly counters = new Float64Array(2);
   private readonly reactor: Reactor;
   private readonly fd: number;
-  private readonly kind: SideKind;
   private readonly relay: Relay;
   private readonly over: () => void;
 
@@ -18,16 +17,15 @@ export class BridgedStream implements RelayOwner {
   constructor(reactor: Reactor, fd: number, kind: SideKind, over: () => void) {
     this.reactor = reactor;
     this.fd = fd;
-    this.kind = kind;
     this.over = over;
     this.relay = new Relay(reactor, fd, kind, this);
   }
 
   /** @param near the end of the pair, not watched; it is closed here too */
   join(near: number): void {
-    const { reactor, fd, kind, relay } = this;
+    const { reactor, fd, relay } = this;
     const errno =
-      reactor.watch(near, maskOf(BRIDGED_UNIX), NOBODY) || reactor.watch(fd, maskOf(kind), relay.initiating);
+      reactor.watch(near, STREAM_MASK, NOBODY) || reactor.watch(fd, STREAM_MASK, relay.initiating);
     if (errno === 0) return relay.dialled(near, BRIDGED_UNIX, 0, {});
     reactor.close(near);
     relay.dialFailed(errno);
