@@ -54,8 +54,8 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
   );
   if (bridge !== undefined) scope.defer(() => bridge.close());
   const cells = limitCells();
-  // A connection has its client's socket and at most one dedicated stream.
-  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  // A connection has its client's socket and at most one dedicated stream, which a bridge has two more for.
+  const most = connectionLimit(MAX_CONNECTIONS, bridge === undefined ? 2 : 4, log);
   const connections = new Limit('connections of the host agent', most, log, cells);
   const engine = await startEngine(config, connections, cells, log);
   if (engine !== undefined) scope.defer(() => engine.close());

@@ -44,8 +44,8 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   const bridge = await bridgeFor([config.listen ?? config.connect!], log);
   if (bridge !== undefined) scope.defer(() => bridge.close());
   const cells = limitCells();
-  // A connection has at most one dedicated stream and its container's socket.
-  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  // A connection has at most one dedicated stream, which a bridge has two more for, and its container's socket.
+  const most = connectionLimit(MAX_CONNECTIONS, bridge === undefined ? 2 : 4, log);
   const limit = new Limit('connections of the VM shim', most, log, cells);
   const context = {
     limit,

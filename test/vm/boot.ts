@@ -31,7 +31,19 @@ export function bootGuest(options: GuestOptions): Promise<GuestRun> {
   // A processor without AVX is emulated faster.
   const args = [
     ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'Nehalem', '-smp', '2', '-m', '1536'],
-    ...['-display', 'none', '-no-reboot', '-monitor', 'none', '-serial', 'stdio', '-nic', 'none'],
+    ...[
+      '-display',
+      'none',
+      '-no-reboot',
+      '-monitor',
+      'none',
+      '-serial',
+      'stdio',
+      '-nic',
+      'none',
+      '-vga',
+      'none',
+    ],
     ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', kernelOptions],
     ...['-drive', `file=${image.root},if=virtio,format=raw,snapshot=on`],
     ...['-drive', `file=${payload},if=virtio,format=raw,readonly=on`],
