@@ -131,12 +131,13 @@ export class ProcessGroup {
 }
 
 /** Waits until the links of all VMs of a host agent are up. */
-export async function untilLinked(host: Running, api: string): Promise<ForwardList> {
-  return until('the link to be up', async () => {
+export async function untilLinked(host: Running, api: string, timeoutMs?: number): Promise<ForwardList> {
+  const look = async () => {
     if (host.child.exitCode !== null) throw new Error(`host agent ended: ${host.stderr()}`);
     const list = await listForwards(api).catch(() => undefined);
     return list?.vms.every(({ up }) => up) === true && list;
-  });
+  };
+  return until('the link to be up', look, timeoutMs);
 }
 
 export type EngineChoice = 'auto' | 'portable' | 'linux';

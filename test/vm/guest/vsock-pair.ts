@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { callApi } from '../../helpers/api.ts';
 import { hostPort, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
+import { WAIT_MS } from './cases.ts';
 import type { Namespace } from './namespace.ts';
 
 export interface PairOptions {
@@ -43,7 +44,7 @@ export class VsockPair {
 
   /** @throws when the lane is another one than that asked for */
   async linked(): Promise<void> {
-    const { vms } = await untilLinked(this.host, this.api);
+    const { vms } = await untilLinked(this.host, this.api, WAIT_MS);
     const lanes = vms.map(({ lane }) => lane);
     if (lanes.length !== 1 || lanes[0] !== this.lane)
       throw new Error(`expected the ${this.lane} lane, got ${lanes.join(', ')}`);

@@ -4,7 +4,7 @@ import { mkdtempSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { until } from '../../helpers/processes.ts';
 import { carryCases } from './carry-cases.ts';
-import { type Cases, same } from './cases.ts';
+import { type Cases, same, WAIT_MS } from './cases.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
@@ -23,10 +23,11 @@ export async function run(cases: Cases, bulkDigest: string): Promise<void> {
   const vm = await Namespace.make();
   const script = fileURLToPath(new URL('containers.js', import.meta.url));
   const serving = vm.startNode(script, folder);
-  const containers = await until('the containers', () => {
+  const ports = () => {
     if (serving.child.exitCode !== null) throw new Error(`the containers ended: ${serving.stderr()}`);
     return serving.stdout().includes('\n') && (JSON.parse(serving.stdout()) as Containers);
-  });
+  };
+  const containers = await until('the containers', ports, WAIT_MS);
   // Starting takes longest here, so all are started at once.
   const pairs = SHAPES.map(async ([engine, lane, port]) => {
     const what = `${lane} lane, ${engine} engine`;
