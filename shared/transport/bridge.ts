@@ -9,7 +9,7 @@ import type { PeerCids } from './peer-cids.ts';
  * directions before the other end has ended is an abort, and is seen as such: a write fails.
  */
 export interface Bridge {
-  /** @throws BridgeError NO_LINK, PERMISSION_DENIED, UNSUPPORTED, LIMIT_REACHED, CANCELLED or IO, naming the URL */
+  /** @throws BridgeError NO_LINK, PERMISSION_DENIED, UNSUPPORTED, CANCELLED or IO, naming the URL */
   dial(address: VsockAddress, signal: AbortSignal): Promise<Socket>;
   /**
    * Streams arrive paused and half-open.
