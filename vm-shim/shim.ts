@@ -43,10 +43,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   const { peerCids: peers } = config;
   const bridge = await bridgeFor([config.listen ?? config.connect!], log);
   if (bridge !== undefined) scope.defer(() => bridge.close());
-  const cells = limitCells();
   // A connection has at most one dedicated stream, which a bridge has two more for, and its container's socket.
   const most = connectionLimit(MAX_CONNECTIONS, bridge === undefined ? 2 : 4, log);
-  const limit = new Limit('connections of the VM shim', most, log, cells);
+  const limit = new Limit('connections of the VM shim', most, log, limitCells());
   const context = {
     limit,
     counters: { bytesUp: 0, bytesDown: 0 },
@@ -63,7 +62,6 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       : await startEngine({
           ...start,
           limit,
-          limitCells: cells,
           onStream: (stream) => acceptor.accept(stream),
           log,
         });

@@ -1,7 +1,7 @@
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
-import { Limit } from '../../../shared/limit.ts';
+import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
+import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
-import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
@@ -17,13 +17,13 @@ import {
   FORWARD_COUNTERS,
   type ForwardOrder,
   type HostShared,
+  PAUSES,
+  REFUSED,
   RESETS,
 } from './orders.ts';
 
 /** Clients taken in a row before others get their turn. */
 const MAX_ACCEPTS = 32;
-/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
-const PAUSE_MS = 100;
 /** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
 const TOLERATED_LEAD = 4;
 
@@ -44,7 +44,7 @@ export interface ListenerContext {
 }
 
 /** One forward in one worker: accepts its clients, of which other workers may accept others. */
-export class ForwardListener implements Watcher, Timed {
+export class ForwardListener implements Watcher {
   readonly id: number;
   readonly vm: number;
   readonly tcp: boolean;
@@ -58,13 +58,14 @@ export class ForwardListener implements Watcher, Timed {
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;
-  private readonly limit: Limit;
+  /** Every connection counts in each. */
+  private readonly limits: readonly Limit[];
   /** Of all workers. */
   private readonly allCounters: Float64Array;
   private readonly connections = new Set<HostConnection>();
   private listening = false;
   private closed = false;
-  private toldOfExhaustion = false;
+  private readonly pause: AcceptPause;
 
   constructor(order: ForwardOrder, context: ListenerContext) {
     this.id = order.id;
@@ -77,10 +78,22 @@ export class ForwardListener implements Watcher, Timed {
     this.reactor = context.reactor;
     this.streams = context.streams;
     this.shared = context.shared;
-    this.limit = new Limit(`connections of ${order.name}`, order.maxConnections, context.log, order.limit);
+    this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
     this.allCounters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
     this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
+    this.pause = new AcceptPause({
+      reactor: context.reactor,
+      log: context.log,
+      fields: { forward: order.name },
+      pause: () => {
+        this.counters[PAUSES]!++;
+        this.deafen();
+      },
+      resume: () => {
+        if (!this.closed) this.listen();
+      },
+    });
     this.listen();
   }
 
@@ -92,17 +105,17 @@ export class ForwardListener implements Watcher, Timed {
   /** Accepts nobody any more. @param now also ends the connections that run */
   close(now: boolean): void {
     this.closed = true;
-    if (this.listening) this.reactor.unwatch(this.listenFd);
-    this.listening = false;
+    this.deafen();
     if (now) for (const connection of [...this.connections]) connection.relay.stop();
   }
 
-  expired(): void {
-    if (!this.closed) this.listen();
+  /** Descriptors or memory have run out, here or for a client that was accepted. */
+  exhausted(errno: number): void {
+    this.pause.begin(errno);
   }
 
   ready(): void {
-    for (let accepts = 0; accepts < MAX_ACCEPTS; accepts++) {
+    for (let accepts = 0; accepts < MAX_ACCEPTS && this.listening; accepts++) {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
@@ -119,8 +132,7 @@ export class ForwardListener implements Watcher, Timed {
   released(connection: HostConnection, errno: number): void {
     this.connections.delete(connection);
     this.counters[ACTIVE]!--;
-    this.limit.give();
-    this.context.limit.give();
+    giveAll(this.limits);
     if (errno !== 0) this.counters[RESETS]!++;
   }
 
@@ -133,11 +145,7 @@ export class ForwardListener implements Watcher, Timed {
       return;
     }
     this.counters[ACCEPTED]!++;
-    if (!context.limit.take()) return this.turnAway(fd);
-    if (!this.limit.take()) {
-      context.limit.give();
-      return this.turnAway(fd);
-    }
+    if (!takeAll(this.limits)) return this.turnAway(fd);
     const peer = this.tcp ? Buffer.from(reactor.sockets.peer.subarray(0, 28)) : NOBODY;
     const connection = new HostConnection(this, path, fd, peer);
     this.connections.add(connection);
@@ -148,6 +156,7 @@ export class ForwardListener implements Watcher, Timed {
   }
 
   private turnAway(fd: number): void {
+    this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     if (this.tcp) this.reactor.sockets.resetOnClose(fd);
     this.reactor.close(fd);
@@ -171,25 +180,18 @@ export class ForwardListener implements Watcher, Timed {
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
   private rotate(): void {
     if (!this.listening) return;
-    this.reactor.unwatch(this.listenFd);
+    this.deafen();
     this.listen();
   }
 
-  private refused(errno: number): void {
-    if (!isExhaustion(errno)) {
-      if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
-      else this.toldOfExhaustion = false;
-      return;
-    }
-    if (!this.toldOfExhaustion)
-      this.context.log.warn(
-        { forward: this.name, errno },
-        'out of descriptors or memory: accepting is paused',
-      );
-    this.toldOfExhaustion = true;
-    this.reactor.unwatch(this.listenFd);
+  private deafen(): void {
+    if (this.listening) this.reactor.unwatch(this.listenFd);
     this.listening = false;
-    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+  }
+
+  private refused(errno: number): void {
+    if (isExhaustion(errno)) this.exhausted(errno);
+    else if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
   }
 }
 

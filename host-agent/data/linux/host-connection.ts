@@ -49,6 +49,10 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     return COPY_BYTES;
   }
 
+  protected override exhausted(errno: number): void {
+    this.source.exhausted(errno);
+  }
+
   protected override opened(fd: number, flags: number, early: Buffer): void {
     this.relay.dialled(fd, this.path.kind, flags, { down: early });
   }

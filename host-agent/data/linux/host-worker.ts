@@ -32,8 +32,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.shared = worker.shared;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
-    const { maxConnections, limit } = worker.shared;
-    this.limit = new Limit('connections of the host agent', maxConnections, this.log, limit);
+    this.limit = Limit.of(worker.shared.limit, this.log);
     this.datagrams = new WorkerDatagrams(this);
   }
 

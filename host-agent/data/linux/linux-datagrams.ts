@@ -31,7 +31,7 @@ export interface DatagramEngine {
   broadcast(order: DatagramOrder): number[];
 }
 
-/** A bound socket that nobody reads yet. */
+/** A reserved socket: bound, and nothing is received before it is served. */
 export interface BoundUdp {
   readonly fd: number;
   readonly ip: string;
@@ -98,6 +98,7 @@ export class LinuxDatagrams {
     this.forwards.set(id, forward);
     void forward.gone.then(() => this.forwards.delete(id));
     this.engine.broadcast({ type: 'udp-forward', forward: order });
+    this.sockets.answer(bound.fd);
     return forward;
   }
 

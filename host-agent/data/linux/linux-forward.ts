@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
-import type { Limit } from '../../../shared/limit.ts';
+import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
@@ -10,7 +10,15 @@ import type { DataLimits, Forward } from '../forward.ts';
 import { StreamForward } from '../stream-forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import type { HostEngine } from './host-engine.ts';
-import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, RESETS } from './orders.ts';
+import {
+  ACCEPTED,
+  DIAL_FAILURES,
+  FORWARD_COUNTERS,
+  type ForwardOrder,
+  PAUSES,
+  REFUSED,
+  RESETS,
+} from './orders.ts';
 
 export interface LinuxForwardOptions {
   readonly name: string;
@@ -73,7 +81,8 @@ export class LinuxForward implements Forward {
       bytes_down: here.bytes_down! + this.sum(BYTES_DOWN),
       dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES),
       resets: here.resets! + this.sum(RESETS),
-      refused_by_limit: this.options.limit.refused,
+      refused_by_limit: here.refused_by_limit! + this.sum(REFUSED),
+      accept_pauses: this.sum(PAUSES),
     };
   }
 
@@ -85,7 +94,8 @@ export class LinuxForward implements Forward {
 
   /** Connections are gone with their worker. */
   lost(connections: number): void {
-    this.options.limit.give(connections);
+    const { limit, limits } = this.options;
+    giveAll([limit, limits.connectionsOfVm, limits.connections], connections);
   }
 
   private sum(counter: number): number {

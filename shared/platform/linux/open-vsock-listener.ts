@@ -9,7 +9,7 @@ export function openVsockListener(sockets: Sockets, address: VsockAddress): List
   const { cid, port, url } = address;
   try {
     const fd = sockets.openListener({ family: 'vsock', cid, port }, url);
-    return { fd, tcp: false, port: 0, leave() {} };
+    return { fd, tcp: false, port: 0, open() {}, leave() {} };
   } catch (error) {
     const { cause } = error as { cause?: unknown };
     throw vsockListenError(address, nodeErrno(cause) ?? 'an unknown error', error);

@@ -3,16 +3,16 @@
  * connection costs no more objects than it has to.
  */
 import { ERRNO } from '../../errors.ts';
+import { BACKLOG_PATIENCE_MS, BACKLOG_RETRY_MS } from '../../transport/full-backlog.ts';
 import { AF_UNIX, AF_VSOCK, EPOLLOUT } from './constants.ts';
 import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
-import { EINPROGRESS } from './errno.ts';
+import { EINPROGRESS, isExhaustion } from './errno.ts';
 import { isHangUp, type Reactor, type Watcher } from './reactor.ts';
 import { type SideKind, STREAM_MASK } from './side.ts';
 import { familyOf } from './sockaddr.ts';
 
-/** A full backlog is tried again this often, and for so long, milliseconds. */
-const RETRY_MS = 5;
-export const RETRY_FOR_MS = 2_000;
+/** Where descriptors or memory have run out, they are asked for again this often, milliseconds. */
+const EXHAUSTED_MS = 100;
 
 /** Where a dial goes. */
 export interface DialTarget {
@@ -43,6 +43,9 @@ export abstract class StreamDial implements Watcher, Timed {
   /** There will be no connection; the descriptor is still to be closed. @param what failed, for people */
   protected abstract failed(errno: number, what: string): void;
 
+  /** Descriptors or memory have run out; it is tried again by itself. */
+  protected exhausted(_errno: number): void {}
+
   /** Ends in `connected` or `failed`, perhaps before it returns. */
   protected begin(): void {
     if (this.open()) this.connect();
@@ -61,6 +64,9 @@ export abstract class StreamDial implements Watcher, Timed {
     this.deadline = undefined;
     if (!this.retrying) return this.failed(ERRNO.ETIMEDOUT, 'connect');
     this.retrying = false;
+    if (this.fd >= 0) return this.connect();
+    if (!this.open()) return;
+    this.retryUntil = 0;
     this.connect();
   }
 
@@ -90,9 +96,16 @@ export abstract class StreamDial implements Watcher, Timed {
   private open(): boolean {
     const { reactor } = this;
     this.fd = reactor.sockets.open(this.target.sockaddr);
-    if (this.fd >= 0) reactor.own(this.fd);
-    else this.failed(reactor.libc.errno(), 'socket');
-    return this.fd >= 0;
+    if (this.fd >= 0) {
+      reactor.own(this.fd);
+      return true;
+    }
+    const errno = reactor.libc.errno();
+    if (isExhaustion(errno)) {
+      this.exhausted(errno);
+      this.again(errno, 'socket', EXHAUSTED_MS, this.target.withinMs);
+    } else this.failed(errno, 'socket');
+    return false;
   }
 
   private connect(): void {
@@ -125,23 +138,24 @@ export abstract class StreamDial implements Watcher, Timed {
     return errno === 0;
   }
 
-  /**
-   * Neither unix(7) nor vsock(7) has a queue for those who connect: where TCP would wait, a full backlog is an error,
-   * which passes. (A vsock port on which nobody listens looks the same.)
-   */
+  /** A full backlog is tried again (full-backlog.ts). A vsock port on which nobody listens looks the same. */
   private refused(errno: number): void {
     const family = familyOf(this.target.sockaddr);
     const full =
       (family === AF_UNIX && errno === ERRNO.EAGAIN) || (family === AF_VSOCK && errno === ERRNO.ECONNRESET);
     if (!full) return this.failed(errno, 'connect');
-    const { now } = this.reactor;
-    if (this.retryUntil === 0) this.retryUntil = now + RETRY_FOR_MS;
-    if (now >= this.retryUntil) return this.failed(errno, `connect, tried for ${RETRY_FOR_MS / 1000} s`);
     if (family === AF_VSOCK) {
       this.closeFd(); // it is no good for another connect (vsock_connect: it stays SS_CONNECTING)
       if (!this.open()) return;
     }
+    this.again(errno, 'connect', BACKLOG_RETRY_MS, BACKLOG_PATIENCE_MS);
+  }
+
+  private again(errno: number, what: string, everyMs: number, forMs: number): void {
+    const { now } = this.reactor;
+    if (this.retryUntil === 0) this.retryUntil = now + forMs;
+    if (now >= this.retryUntil) return this.failed(errno, `${what}, tried for ${forMs / 1000} s`);
     this.retrying = true;
-    this.setDeadline(RETRY_MS);
+    this.setDeadline(everyMs);
   }
 }

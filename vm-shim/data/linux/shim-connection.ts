@@ -100,6 +100,10 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
     });
   }
 
+  protected override exhausted(errno: number): void {
+    this.shim.exhausted(errno);
+  }
+
   protected override failed(errno: number, what: string): void {
     this.cancelDial();
     this.shim.log.debug({ errno }, `cannot dial ${this.container.what}: ${what}: ${errnoName(errno)}`);

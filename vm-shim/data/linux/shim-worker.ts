@@ -1,9 +1,8 @@
 import type { UdpDestination } from '../../../shared/destination.ts';
-import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
+import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
-import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { PeerCheck } from '../../../shared/platform/linux/peer-check.ts';
@@ -18,15 +17,13 @@ import type { ShimConnection } from './shim-connection.ts';
 import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
-/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
-const PAUSE_MS = 100;
 /** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
 const TOLERATED_LEAD = 4;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
 
 /** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
-export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
+export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly log: WorkerLog;
@@ -46,16 +43,24 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   private peers: PeerCheck | undefined;
   private listenFd = -1;
   private listening = false;
-  private toldOfExhaustion = false;
+  private readonly pause: AcceptPause;
 
   constructor(worker: WorkerContext<ShimReport, ShimShared>) {
     this.worker = worker;
     this.reactor = worker.reactor;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
-    const { maxConnections, limit } = worker.shared;
-    this.limit = new Limit('connections of the VM shim', maxConnections, this.log, limit);
+    this.limit = Limit.of(worker.shared.limit, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
+    this.pause = new AcceptPause({
+      reactor: worker.reactor,
+      log: this.log,
+      fields: {},
+      pause: () => this.deafen(),
+      resume: () => {
+        if (this.listenFd >= 0) this.listen();
+      },
+    });
   }
 
   take(order: ShimOrder): void {
@@ -142,8 +147,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     this.worker.post({ type: 'stream', fd, bytes: Uint8Array.from(bytes) });
   }
 
-  expired(): void {
-    if (this.listenFd >= 0) this.listen();
+  /** Descriptors or memory have run out, here or for a stream that was accepted. */
+  exhausted(errno: number): void {
+    this.pause.begin(errno);
   }
 
   ready(): void {
@@ -186,13 +192,6 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   }
 
   private refused(errno: number): void {
-    if (!isExhaustion(errno)) {
-      if (errno === ERRNO.EAGAIN) this.toldOfExhaustion = false;
-      return;
-    }
-    if (!this.toldOfExhaustion) this.log.warn({ errno }, 'out of descriptors or memory: accepting is paused');
-    this.toldOfExhaustion = true;
-    this.deafen();
-    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+    if (isExhaustion(errno)) this.exhausted(errno);
   }
 }
