@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
@@ -11,6 +12,8 @@ export interface ShimConfig {
   readonly portFs: TransportAddress | undefined;
   /** Where gvproxy's API is served, to containers too. */
   readonly gatewayApi: { readonly host: string; readonly port: number } | undefined;
+  /** Who may connect over AF_VSOCK. */
+  readonly peerCids: PeerCids;
   readonly legacyPeer: boolean;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -22,6 +25,7 @@ export interface ShimOptions {
   readonly connect?: string;
   readonly portFs?: string;
   readonly gatewayApi?: string;
+  readonly peerCid?: string;
   readonly legacyPeer?: boolean;
   readonly engine?: string;
   readonly workers?: string;
@@ -37,9 +41,10 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     );
   return Object.freeze({
     listen: listen === undefined ? undefined : parseAddress(listen),
-    connect: connect === undefined ? undefined : parseAddress(connect),
     portFs: portFs === undefined ? undefined : parsePortFs(portFs),
     gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
+    connect: connect === undefined ? undefined : parseDialAddress(connect),
+    peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),
   });

@@ -2,9 +2,11 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
-import { createLogger, type LogLevel } from '../shared/logger.ts';
+import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
-import { parseAddress } from '../shared/transport/address.ts';
+import type { ClaimedPort } from '../shared/portfs/claim-port.ts';
+import { parseDialAddress } from '../shared/transport/address.ts';
+import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
 import { parsePortFs, shimConfig } from './config.ts';
 import { claim } from './control/claim.ts';
@@ -29,6 +31,7 @@ export function addVmCommands(program: Command): void {
       '--gateway-api <ip:port>',
       "serve gvproxy's API there, for podman; containers that reach it can open host ports",
     )
+    .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
@@ -81,11 +84,19 @@ async function runMount(directory: string, options: { portFs: string }): Promise
 
 async function runClaim(text: string, options: { control: string; to: string }): Promise<void> {
   const spec = parseCommandLineSpec(text, { to: options.to });
-  const control = parseAddress(options.control);
+  const control = parseDialAddress(options.control);
   const giveUp = new AbortController();
   const signalled = untilSignalled();
   void signalled.then(() => giveUp.abort());
-  const claimed = await claim(spec, control, giveUp.signal);
+  const bridge = await bridgeFor([control], silentLogger());
+  try {
+    await holdClaim(await claim(spec, control, giveUp.signal, bridge), signalled);
+  } finally {
+    await bridge?.close();
+  }
+}
+
+async function holdClaim(claimed: ClaimedPort, signalled: Promise<unknown>): Promise<void> {
   process.stdout.write(`${claimed.resolved}\n`);
   const ended = await Promise.race([claimed.closed, signalled]);
   if (ended instanceof BridgeError)
