@@ -100,10 +100,11 @@ async function startEngine(
 
 function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
   const dialer = createDialer(address, 'host');
+  const opener = { ...dialer, address };
   const running = keepLinked({
     dialer,
-    establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, { ...dialer, address }),
+    establish: (stream) => link.establish(stream, true, opener),
+    serve: (up) => link.serve(up, opener),
     log: log.child({ vm: link.name }),
     signal: scope.signal,
   });
@@ -115,9 +116,10 @@ function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, sco
 
 async function listenForVm(link: VmLink, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
+    const opener = { traits: listener.traits, dial: cannotDial };
     link
-      .establish(stream, false)
-      .then((up) => link.serve(up, { traits: listener.traits, dial: cannotDial }))
+      .establish(stream, false, opener)
+      .then((up) => link.serve(up, opener))
       .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
   };
   const listener = await listen(each.address, 'vm', accept, log);

@@ -51,8 +51,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
-  // A shim that dials carries everything on its one link, which is no worker's.
-  const start = config.listen === undefined ? undefined : await chooseEngine(config, log);
+  const start = await chooseEngine(config, log);
   const engine =
     start === undefined
       ? undefined
@@ -63,8 +62,8 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           onStream: (stream) => acceptor.accept(stream),
           log,
         });
-  const keys = engine === undefined ? {} : { keys: engine };
-  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
+  const workers = engine === undefined ? {} : { keys: engine, carrier: engine.links };
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...workers });
   scope.defer(() => links.close());
   if (engine !== undefined) scope.defer(() => engine.close());
   // Before the links go (cleanups run last first), so that the host hears of every reset.
@@ -85,7 +84,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       await scope.close();
       await running;
     };
-    return { url: undefined, threads: undefined, close };
+    return { url: undefined, threads: engine?.pool, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),

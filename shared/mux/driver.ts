@@ -53,6 +53,21 @@ export class MuxDriver {
     });
   }
 
+  /**
+   * Leaves the stream, paused, to somebody else. The session must have nothing to say and no frame half read, and is
+   * not used again.
+   * @throws BridgeError PROTOCOL when the peer has begun a frame
+   */
+  release(): void {
+    const { stream, session } = this;
+    this.over = true;
+    stream.pause();
+    for (const event of ['data', 'drain', 'end', 'error', 'close']) stream.removeAllListeners(event);
+    stream.on('error', () => {}); // whoever has it now learns of it by reading
+    if (session?.betweenFrames !== true)
+      throw new BridgeError('PROTOCOL', 'the peer spoke before it was its turn');
+  }
+
   /** Ends the session and the stream; every channel is reset. May be called twice. */
   stop(error: BridgeError): void {
     if (this.over) return;

@@ -1,12 +1,16 @@
+import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import type { RelayCounters } from '../../../shared/relay/connection.ts';
+import { ChannelConnection } from './channel-connection.ts';
 import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostPath } from './host-path.ts';
@@ -37,8 +41,16 @@ export interface ListenerContext {
   readonly log: WorkerLog;
   /** The path to a VM, when its link is up and able to carry dedicated streams. */
   pathOf(vm: number): HostPath | undefined;
+  /** The link to a VM, when this worker carries it. */
+  linkOf(vm: number): WorkerLink | undefined;
   /** Leaves a client to the main thread. */
   handOver(forward: number, fd: number): void;
+}
+
+/** A client that is being served. */
+export interface ServedClient {
+  /** Ends it at once, both sides by a reset. */
+  stop(): void;
 }
 
 /** One forward in one worker: accepts its clients, of which other workers may accept others. */
@@ -47,7 +59,11 @@ export class ForwardListener implements Watcher, Timed {
   readonly vm: number;
   readonly tcp: boolean;
   readonly destination: Uint8Array;
+  /** The same, decoded. */
+  readonly target: Destination;
   readonly counters: Float64Array;
+  /** Its first two elements, as a Connection counts. */
+  readonly relayed: RelayCounters;
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly shared: HostShared;
@@ -57,17 +73,20 @@ export class ForwardListener implements Watcher, Timed {
   private readonly name: string;
   private readonly listenFd: number;
   private readonly limit: Limit;
-  private readonly connections = new Set<HostConnection>();
+  private readonly connections = new Set<ServedClient>();
+  private accepting: boolean;
   private listening = false;
   private closed = false;
   private toldOfExhaustion = false;
 
-  constructor(order: ForwardOrder, context: ListenerContext) {
+  /** @param accepting whether clients are accepted in this worker */
+  constructor(order: ForwardOrder, context: ListenerContext, accepting: boolean) {
     this.id = order.id;
     this.vm = order.vm;
     this.tcp = order.tcp;
     this.name = order.name;
     this.destination = order.destination;
+    this.target = decodeDestination(Buffer.from(order.destination), 0).destination;
     this.listenFd = order.listenFd;
     this.context = context;
     this.reactor = context.reactor;
@@ -79,7 +98,17 @@ export class ForwardListener implements Watcher, Timed {
       context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
       FORWARD_COUNTERS,
     );
-    this.listen();
+    this.relayed = relayCounters(this.counters);
+    this.accepting = accepting;
+    if (accepting) this.listen();
+  }
+
+  /** Whether clients are accepted in this worker from now on. */
+  accept(accepting: boolean): void {
+    this.accepting = accepting;
+    if (this.closed || accepting === this.listening) return;
+    if (accepting) return this.listen();
+    this.deafen();
   }
 
   /** Nobody is left whom this forward serves here. */
@@ -90,13 +119,12 @@ export class ForwardListener implements Watcher, Timed {
   /** Accepts nobody any more. @param now also ends the connections that run */
   close(now: boolean): void {
     this.closed = true;
-    if (this.listening) this.reactor.unwatch(this.listenFd);
-    this.listening = false;
-    if (now) for (const connection of [...this.connections]) connection.relay.stop();
+    this.deafen();
+    if (now) for (const connection of [...this.connections]) connection.stop();
   }
 
   expired(): void {
-    if (!this.closed) this.listen();
+    if (!this.closed && !this.listening && this.accepting) this.listen();
   }
 
   ready(): void {
@@ -104,29 +132,18 @@ export class ForwardListener implements Watcher, Timed {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
-      this.serve(fd);
+      this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
       if (this.context.count > 1) return this.rotate();
     }
   }
 
-  dialFailed(why: string): void {
-    this.counters[DIAL_FAILURES]!++;
-    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
-  }
-
-  released(connection: HostConnection, errno: number): void {
-    this.connections.delete(connection);
-    this.counters[ACTIVE]!--;
-    this.limit.give();
-    this.context.limit.give();
-    if (errno !== 0) this.counters[RESETS]!++;
-  }
-
-  private serve(fd: number): void {
-    const { reactor, context } = this;
-    const path = context.pathOf(this.vm);
-    if (path === undefined) {
-      reactor.release(fd);
+  /** Serves a client whose descriptor is ours and not watched. @param peer its address as the kernel wrote it */
+  serve(fd: number, peer: Buffer): void {
+    const { context } = this;
+    const link = context.linkOf(this.vm);
+    const path = link === undefined ? context.pathOf(this.vm) : undefined;
+    if (link === undefined && path === undefined) {
+      this.reactor.release(fd);
       context.handOver(this.id, fd);
       return;
     }
@@ -136,19 +153,37 @@ export class ForwardListener implements Watcher, Timed {
       context.limit.give();
       return this.turnAway(fd);
     }
-    const peer = this.tcp ? Buffer.from(reactor.sockets.peer.subarray(0, 28)) : NOBODY;
-    const connection = new HostConnection(this, path, fd, peer);
-    this.connections.add(connection);
     this.counters[ACTIVE]!++;
-    const errno = reactor.watch(fd, maskOf(this.tcp ? PLAIN_TCP : PLAIN_UNIX), connection.relay.initiating);
-    if (errno === 0) connection.dial();
-    else connection.relay.dialFailed(errno);
+    if (link !== undefined) return this.begin(new ChannelConnection(this, link, fd));
+    this.begin(new HostConnection(this, path!, fd, Buffer.from(peer.subarray(0, 28))));
+  }
+
+  dialFailed(why: string): void {
+    this.counters[DIAL_FAILURES]!++;
+    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
+  }
+
+  released(connection: ServedClient, errno: number): void {
+    this.connections.delete(connection);
+    this.counters[ACTIVE]!--;
+    this.limit.give();
+    this.context.limit.give();
+    if (errno !== 0) this.counters[RESETS]!++;
+  }
+
+  private begin(connection: ChannelConnection | HostConnection): void {
+    this.connections.add(connection);
+    connection.begin();
   }
 
   private turnAway(fd: number): void {
     this.counters[RESETS]!++;
-    if (this.tcp) this.reactor.sockets.resetOnClose(fd);
-    this.reactor.close(fd);
+    this.reactor.reset(fd);
+  }
+
+  private deafen(): void {
+    if (this.listening) this.reactor.unwatch(this.listenFd);
+    this.listening = false;
   }
 
   private listen(): void {
@@ -176,8 +211,7 @@ export class ForwardListener implements Watcher, Timed {
         'out of descriptors or memory: accepting is paused',
       );
     this.toldOfExhaustion = true;
-    this.reactor.unwatch(this.listenFd);
-    this.listening = false;
+    this.deafen();
     this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
   }
 }

@@ -43,7 +43,7 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
   private deadline: Deadline | undefined;
   private answer: Buffer | undefined;
 
-  /** Takes over a client that was just accepted and is watched. @param peer the address it came from */
+  /** Takes over a client that was just accepted. @param peer the address it came from */
   constructor(forward: ForwardListener, path: HostPath, client: number, peer: Buffer) {
     this.forward = forward;
     this.path = path;
@@ -52,7 +52,20 @@ export class HostConnection implements Watcher, Timed, RelayOwner, Abortable {
     this.relay = new Relay(forward.reactor, client, forward.tcp ? PLAIN_TCP : PLAIN_UNIX, this);
   }
 
-  dial(): void {
+  /** Watches the client and dials. */
+  begin(): void {
+    const { reactor, tcp } = this.forward;
+    const { initiating } = this.relay;
+    const errno = reactor.watch(initiating.fd, maskOf(tcp ? PLAIN_TCP : PLAIN_UNIX), initiating);
+    if (errno === 0) this.dial();
+    else this.relay.dialFailed(errno);
+  }
+
+  stop(): void {
+    this.relay.stop();
+  }
+
+  private dial(): void {
     const { reactor } = this.forward;
     this.fd = reactor.sockets.open(this.path.sockaddr);
     if (this.fd < 0) return this.fail(reactor.libc.errno(), 'socket');

@@ -1,6 +1,6 @@
 import { AF_UNIX } from '../../../shared/platform/linux/constants.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
-import type { PathOrder } from './orders.ts';
+import type { StreamPathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
 
 /** How a worker opens streams to a VM over the link that is up. */
@@ -13,7 +13,7 @@ export class HostPath {
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();
 
-  constructor(order: PathOrder) {
+  constructor(order: StreamPathOrder) {
     this.number = order.number;
     this.owner = order.owner;
     this.udpFlows = order.udpFlows;

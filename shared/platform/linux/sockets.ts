@@ -91,6 +91,13 @@ export class Sockets {
     return fd;
   }
 
+  /** Two unix stream sockets that are joined. @returns undefined with errno when there are none */
+  pair(): [number, number] | undefined {
+    const { address, bytes } = this.option;
+    if (this.libc.socketpair(AF_UNIX, SOCK_STREAM | FLAGS, 0, address) < 0) return undefined;
+    return [bytes.readInt32LE(0), bytes.readInt32LE(4)];
+  }
+
   /** @returns 0 or -1 with errno; EINPROGRESS is on its way */
   connect(fd: number, sockaddr: Buffer): number {
     this.put(sockaddr);

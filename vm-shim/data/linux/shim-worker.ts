@@ -6,13 +6,14 @@ import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
+import { IncomingChannel } from './incoming-channel.ts';
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
-import type { ShimConnection } from './shim-connection.ts';
 import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
@@ -20,6 +21,12 @@ const MAX_ACCEPTS = 32;
 const PAUSE_MS = 100;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
+
+/** A connection of this worker, on whichever lane it came. */
+export interface Carried {
+  /** Ends it at once, both sides by a reset. */
+  stop(): void;
+}
 
 /** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
 export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
@@ -32,12 +39,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   tcp = false;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
+  private readonly links: WorkerLinks;
   private readonly owners = new Map<string, number>();
   /** Instances of the host agent whose datagrams come in u32 frames. */
   private readonly withFlows = new Set<number>();
   private readonly datagrams = new Set<DatagramExits>();
   private batches: Batches | undefined;
-  private readonly connections = new Set<ShimConnection>();
+  private readonly connections = new Set<Carried>();
   private listenFd = -1;
   private listening = false;
   private toldOfExhaustion = false;
@@ -47,13 +55,16 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     this.reactor = worker.reactor;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
+    this.links = new WorkerLinks(worker.reactor, worker.post, (channel, link) =>
+      new IncomingChannel(this, link, channel).serve(),
+    );
     const { maxConnections, limit } = worker.shared;
     this.limit = new Limit('connections of the VM shim', maxConnections, this.log, limit);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
   }
 
   take(order: ShimOrder): void {
-    if (this.streams.take(order)) return;
+    if (this.streams.take(order) || this.links.take(order)) return;
     switch (order.type) {
       case 'listen':
         this.listenFd = order.fd;
@@ -71,8 +82,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
         this.owners.delete(order.key);
         return;
       case 'stop':
-        for (const connection of [...this.connections]) connection.relay.stop();
+        for (const connection of [...this.connections]) connection.stop();
         for (const exits of [...this.datagrams]) exits.stop();
+        this.links.closeAll();
         return this.reactor.stop();
     }
   }
@@ -85,13 +97,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   }
 
   /** @returns whether there is room for it */
-  begin(connection: ShimConnection): boolean {
+  begin(connection: Carried): boolean {
     if (!this.takePlace()) return false;
     this.connections.add(connection);
     return true;
   }
 
-  released(connection: ShimConnection): void {
+  released(connection: Carried): void {
     if (this.connections.delete(connection)) this.givePlace();
   }
 

@@ -4,14 +4,18 @@ import { PLAIN_TCP, PLAIN_UNIX, type SideKind } from '../../../shared/platform/l
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 
-/** Where a stream is to go, ready to be dialled. */
+/** What is to be dialled. */
 export interface Target {
-  readonly streamKey: Buffer;
-  readonly destination: Destination;
   readonly kind: SideKind;
   /** Undefined for what no socket address can say, and for datagrams. */
   readonly sockaddr: Buffer | undefined;
   readonly what: string;
+}
+
+/** Where a stream is to go. */
+export interface StreamTarget extends Target {
+  readonly streamKey: Buffer;
+  readonly destination: Destination;
 }
 
 const MAX_TARGETS = 1_024;
@@ -24,10 +28,10 @@ const DESTINATION_AT = KEY_AT + STREAM_KEY_BYTES;
  * found by their bytes.
  */
 export class TargetCache {
-  private readonly targets = new Map<string, Target>();
+  private readonly targets = new Map<string, StreamTarget>();
 
   /** @returns undefined while it is incomplete. @throws BridgeError PROTOCOL */
-  decode(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+  decode(bytes: Buffer): { target: StreamTarget; streamId: number; used: number } | undefined {
     if (bytes.length < DESTINATION_AT + 3 || bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1])
       return this.decodeNew(bytes);
     const used = bytes.readUInt16LE(2);
@@ -39,12 +43,12 @@ export class TargetCache {
     return { target, streamId: bytes.readUInt32LE(6), used };
   }
 
-  private decodeNew(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+  private decodeNew(bytes: Buffer): { target: StreamTarget; streamId: number; used: number } | undefined {
     const decoded = decodePreface(bytes);
     if (decoded === undefined) return undefined;
     const { value, used } = decoded;
     const { streamId, streamKey, destination } = value;
-    const target = { streamKey, destination, ...addressOf(destination) };
+    const target = { streamKey, destination, ...targetOf(destination) };
     if (destination.protocol === 'tcp') {
       const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
       if (this.targets.size >= MAX_TARGETS) this.targets.clear();
@@ -59,7 +63,7 @@ function sameStream(key: string): string {
   return key.slice(0, 2) + key.slice(6);
 }
 
-function addressOf(destination: Destination): Pick<Target, 'kind' | 'sockaddr' | 'what'> {
+export function targetOf(destination: Destination): Target {
   const what = describeDestination(destination);
   try {
     if (destination.protocol === 'unix')
