@@ -78,12 +78,13 @@ export class ReceiveWindow {
 
   /**
    * The application has taken bytes.
-   * @returns the sequence number to advertise now, or undefined while at least half the window is open
+   * @returns the sequence number to advertise now, or undefined while at least three quarters of the window are open:
+   *   the peer has still much to send when it hears of more
    */
   consume(bytes: number): number | undefined {
     this.consumed += bytes;
     this.budget.out -= bytes;
-    if (this.advertised - this.consumed >= this.size / 2) return undefined;
+    if (this.advertised - this.consumed > this.size * 0.75) return undefined;
     const { sizes } = this.budget;
     const room = sizes.budget - this.budget.out;
     const wanted = Math.min(sizes.max, this.size * 2);

@@ -12,6 +12,7 @@ import {
   SO_ERROR,
   SO_LINGER,
   SO_REUSEADDR,
+  SO_SNDBUF,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -131,6 +132,11 @@ export class Sockets {
     this.option.bytes.writeInt32LE(1, 0);
     this.option.bytes.writeInt32LE(0, 4);
     this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.option.address, 8);
+  }
+
+  /** Asks for room to write, bytes; the kernel gives what it allows (net.core.wmem_max). */
+  wantRoomToWrite(fd: number, bytes: number): void {
+    this.setInt(fd, SOL_SOCKET, SO_SNDBUF, bytes);
   }
 
   private setInt(fd: number, level: number, option: number, value: number): void {

@@ -9,6 +9,9 @@ import type { LinkOrder, LinkReport } from './link-orders.ts';
 import { LinkStream } from './link-stream.ts';
 import { OutBox } from './out-box.ts';
 
+/** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
+const SEND_BUFFER_BYTES = 512 * 1024;
+
 /** A link whose session lives in this worker. */
 export interface WorkerLink {
   readonly number: number;
@@ -71,6 +74,8 @@ export class WorkerLinks {
   private add(number: number, fd: number, early: Buffer, settings: SessionSettings): void {
     const { reactor, post } = this;
     reactor.own(fd);
+    // TCP finds its own size, unless it is told one.
+    if (reactor.sockets.isUnix(fd)) reactor.sockets.wantRoomToWrite(fd, SEND_BUFFER_BYTES);
     this.inBox ??= new InBox(reactor.libc);
     const outBox = this.idle.pop() ?? new OutBox(reactor.libc);
     const boxes = { inBox: this.inBox, outBox };
