@@ -52,7 +52,7 @@ export interface ChannelHost {
 }
 
 /** A channel whose send queue holds this much asks its user to stop until it has halved, bytes. */
-const SEND_HIGH_WATER = 128 * 1024;
+const SEND_HIGH_WATER = 256 * 1024;
 
 export class Channel {
   readonly id: number;
@@ -190,11 +190,7 @@ export class Channel {
     return { bytes, more: this.queued > 0 && this.allowed > this.sent };
   }
 
-  private drawInto(
-    out: Buffer[],
-    source: ChannelSource,
-    quantum: number,
-  ): { bytes: number; more: boolean } {
+  private drawInto(out: Buffer[], source: ChannelSource, quantum: number): { bytes: number; more: boolean } {
     const most = Math.min(this.allowed - this.sent, quantum);
     if (most <= 0 || this.closeSent || this.endWanted) return { bytes: 0, more: false };
     const chunk = source.draw(most);

@@ -110,8 +110,7 @@ export class ChannelEnd implements End {
 
   data(chunk: Buffer): void {
     if (this.over) this.channel?.consumed(chunk.length);
-    else if (this.paused || this.held.length > 0)
-      this.held.push(this.copies ? Buffer.from(chunk) : chunk);
+    else if (this.paused || this.held.length > 0) this.held.push(this.copies ? Buffer.from(chunk) : chunk);
     else this.pass(chunk);
   }
 

@@ -1,6 +1,10 @@
 import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
-import { refuseChannel, type WorkerLink, WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
+import {
+  refuseChannel,
+  type WorkerLink,
+  WorkerLinks,
+} from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { DatagramChannel } from './datagram-channel.ts';

@@ -9,8 +9,8 @@
  */
 import { ERRNO } from '../../errors.ts';
 import { encodeResult } from '../../preface.ts';
-import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
 import type { RelayCounters } from '../../relay/connection.ts';
+import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
 import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
 import { Direction, type DirectionOwner } from './direction.ts';

@@ -73,6 +73,12 @@ export class Sockets {
     return ip.port;
   }
 
+  isUnix(fd: number): boolean {
+    this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
+    if (this.libc.getsockname(fd, this.name.address, this.length.address) < 0) return false;
+    return familyOf(this.name.bytes) === AF_UNIX;
+  }
+
   /** @returns the new descriptor; -1 with errno when there is none. `peer` has its address then. */
   accept(listener: number): number {
     this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);

@@ -106,7 +106,10 @@ describe('VmLink', () => {
 
   it('refuses another host agent, and a peer without a hello unless told to take it', async () => {
     const [near, far] = await pair();
-    const both = await Promise.allSettled([vmLink().establish(near, true, opener), vmLink().establish(far, false, opener)]);
+    const both = await Promise.allSettled([
+      vmLink().establish(near, true, opener),
+      vmLink().establish(far, false, opener),
+    ]);
     expect(both.map((each) => each.status)).toEqual(['rejected', 'rejected']);
     expect(String((both[0] as PromiseRejectedResult).reason)).toMatch(/both sides are a host agent/);
 

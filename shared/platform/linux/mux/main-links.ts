@@ -1,6 +1,10 @@
 import type { Socket } from 'node:net';
 import { BridgeError } from '../../../errors.ts';
-import type { CarriedSession, CarriedSessionEvents, SessionSettings } from '../../../link/session-settings.ts';
+import type {
+  CarriedSession,
+  CarriedSessionEvents,
+  SessionSettings,
+} from '../../../link/session-settings.ts';
 import type { Libc } from '../libc.ts';
 import type { LinkOrder, LinkReport } from './link-orders.ts';
 import { takeSocket } from './take-socket.ts';

@@ -1,5 +1,5 @@
 import { BridgeError, ERRNO } from '../../../errors.ts';
-import { sessionOptions, type SessionSettings } from '../../../link/session-settings.ts';
+import { type SessionSettings, sessionOptions } from '../../../link/session-settings.ts';
 import type { Channel } from '../../../mux/channel.ts';
 import { MuxSession } from '../../../mux/session.ts';
 import type { Reactor } from '../reactor.ts';
