@@ -20,7 +20,11 @@ export async function takeSocket(libc: Libc, socket: Socket): Promise<{ fd: numb
   if (handle.fd === undefined || handle.fd < 0)
     throw new BridgeError('IO', 'the stream of the link has no descriptor');
   const chunks: Buffer[] = [];
-  for (let chunk: Buffer | null; (chunk = socket.read() as Buffer | null) !== null; ) chunks.push(chunk);
+  for (;;) {
+    const chunk = socket.read() as Buffer | null;
+    if (chunk === null) break;
+    chunks.push(chunk);
+  }
   const fd = libc.fcntl(handle.fd, F_DUPFD_CLOEXEC, 0);
   const errno = fd < 0 ? libc.errno() : 0;
   socket.destroy();
