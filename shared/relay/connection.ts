@@ -29,6 +29,8 @@ export class Connection {
   private initiatingClosed = false;
   private targetClosed = true;
   private reason: BridgeError | undefined;
+  /** What the target says while it is being attached: it was gone before we had it. */
+  private early: Array<() => void> | undefined;
   private readonly hooks: ConnectionHooks;
 
   /** Takes over the initiating end, which stays paused until the target has been dialled. */
@@ -47,8 +49,12 @@ export class Connection {
     }
     this.target = target;
     this.targetClosed = false;
+    const early: Array<() => void> = [];
+    this.early = early;
     target.attach(this.handlerOf('target'));
+    this.early = undefined;
     this.feed('dialled');
+    for (const event of early) event();
   }
 
   /** The target could not be reached. */
@@ -67,6 +73,10 @@ export class Connection {
   }
 
   private feed(event: Event, error?: BridgeError): void {
+    if (this.early !== undefined) {
+      this.early.push(() => this.feed(event, error));
+      return;
+    }
     const { next, actions } = nextStep(this.state, event);
     if (next !== this.state && next === 'aborting') this.reason = error;
     this.state = next;
