@@ -15,13 +15,25 @@ import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
 import { VmLink } from './control/vm-link.ts';
+import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
 
-/** Connections at once, of all forwards, and of one. */
-const MAX_CONNECTIONS = 16_384;
-const MAX_CONNECTIONS_PER_FORWARD = 4_096;
-const MAX_FLOWS_PER_FORWARD = 1_024;
+/** The most there may be at once. */
+export interface AgentLimits {
+  readonly connections: number;
+  /** Where there are several; one alone may have all. */
+  readonly connectionsPerVm: number;
+  readonly connectionsPerForward: number;
+  readonly flowsPerForward: number;
+}
+
+const LIMITS: AgentLimits = {
+  connections: 16_384,
+  connectionsPerVm: 12_288,
+  connectionsPerForward: 4_096,
+  flowsPerForward: 1_024,
+};
 
 export interface Agent {
   /** Where shims and 9P clients are awaited, resolved. */
@@ -33,23 +45,27 @@ export interface Agent {
 }
 
 /** Composition root of the host agent. @throws BridgeError when it cannot listen; nothing is left open then */
-export async function startAgent(config: HostConfig, log: Logger): Promise<Agent> {
+export async function startAgent(config: HostConfig, log: Logger, limits = LIMITS): Promise<Agent> {
   const scope = new Scope();
   try {
-    return { ...(await compose(config, log, scope)), close: () => scope.close() };
+    return { ...(await compose(config, log, limits, scope)), close: () => scope.close() };
   } catch (error) {
     await scope.close();
     throw error;
   }
 }
 
-async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<Omit<Agent, 'close'>> {
+async function compose(
+  config: HostConfig,
+  log: Logger,
+  limits: AgentLimits,
+  scope: Scope,
+): Promise<Omit<Agent, 'close'>> {
   const { signal } = scope;
-  const cells = limitCells();
   // A connection has its client's socket and at most one dedicated stream.
-  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
-  const connections = new Limit('connections of the host agent', most, log, cells);
-  const engine = await startEngine(config, connections, cells, log);
+  const most = connectionLimit(limits.connections, 2, log);
+  const connections = new Limit('connections of the host agent', most, log, limitCells());
+  const engine = await startEngine(config, connections, log);
   if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
@@ -61,13 +77,9 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
       new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }),
     );
   }
-  const limits = {
-    connections,
-    connectionsPerForward: MAX_CONNECTIONS_PER_FORWARD,
-    flowsPerForward: MAX_FLOWS_PER_FORWARD,
-  };
+  const limitsOf = dataLimits(limits, connections, [...links.keys()], log);
   const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits, log, vm, engine }),
+    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
     log,
   );
 
@@ -86,16 +98,29 @@ async function compose(config: HostConfig, log: Logger, scope: Scope): Promise<O
 }
 
 /** The engine is loaded only where it is wanted and works. */
-async function startEngine(
-  config: HostConfig,
-  limit: Limit,
-  cells: Int32Array,
-  log: Logger,
-): Promise<HostEngine | undefined> {
+async function startEngine(config: HostConfig, limit: Limit, log: Logger): Promise<HostEngine | undefined> {
   const start = await chooseEngine(config, log);
   if (start === undefined) return undefined;
   const { HostEngine } = await import('./data/linux/host-engine.ts');
-  return new HostEngine({ ...start, limit, limitCells: cells, log });
+  return new HostEngine({ ...start, limit, log });
+}
+
+/** What each VM may use: of several, none may use up what all have together. */
+function dataLimits(
+  limits: AgentLimits,
+  connections: Limit,
+  vms: readonly string[],
+  log: Logger,
+): Map<string, DataLimits> {
+  const { connectionsPerVm, connectionsPerForward, flowsPerForward } = limits;
+  const share = Math.min(connectionsPerVm, Math.ceil(connections.max * (3 / 4)));
+  const most = vms.length === 1 ? connections.max : share;
+  return new Map(
+    vms.map((vm) => {
+      const connectionsOfVm = new Limit(`connections of VM "${vm}"`, most, log, limitCells());
+      return [vm, { connections, connectionsOfVm, connectionsPerForward, flowsPerForward }];
+    }),
+  );
 }
 
 function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {

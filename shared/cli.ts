@@ -18,9 +18,9 @@ export function logLevelOption(): Option {
 
 /** Which engine carries connections, on both sides. */
 export function engineOption(): Option {
-  return new Option('--engine <engine>', 'what carries connections')
+  return new Option('--engine <engine>', 'what carries connections; auto takes the best that works')
     .choices([...ENGINES])
-    .default('portable');
+    .default('auto');
 }
 
 export function workersOption(): Option {

@@ -3,6 +3,13 @@ export interface LimitLog {
   warn(fields: Record<string, unknown>, text: string): void;
 }
 
+/** A limit as it is told to another thread. */
+export interface LimitShare {
+  readonly name: string;
+  readonly max: number;
+  readonly cells: Int32Array;
+}
+
 /**
  * One bounded resource: how many are in use, how many there may be, how often the limit was met.
  * Reaching it is logged once; the next line comes only after use has fallen to half. Threads that share the
@@ -11,9 +18,8 @@ export interface LimitLog {
 export class Limit {
   readonly name: string;
   readonly max: number;
-  private told = false;
-  private readonly log: LimitLog | undefined;
   private readonly cells: Int32Array;
+  private readonly log: LimitLog | undefined;
 
   /**
    * @param name what is counted, for the log ("connections of tcp:0.0.0.0:80:…")
@@ -25,6 +31,17 @@ export class Limit {
     this.max = max;
     this.log = log;
     this.cells = cells;
+  }
+
+  /** The limit that a thread was told of, to count in the same cells. */
+  static of({ name, max, cells }: LimitShare, log: LimitLog): Limit {
+    return new Limit(name, max, log, cells);
+  }
+
+  /** For a thread that is to count too; it needs cells of `limitCells`. */
+  get share(): LimitShare {
+    const { name, max, cells } = this;
+    return { name, max, cells };
   }
 
   /** How many are in use. */
@@ -39,8 +56,13 @@ export class Limit {
 
   /** Takes one, or counts a refusal and answers false. */
   take(): boolean {
-    if (Atomics.add(this.cells, USED, 1) < this.max) return true;
-    Atomics.sub(this.cells, USED, 1);
+    const { cells, max } = this;
+    let used = Atomics.load(cells, USED);
+    while (used < max) {
+      const seen = Atomics.compareExchange(cells, USED, used, used + 1);
+      if (seen === used) return true;
+      used = seen;
+    }
     this.refuse();
     return false;
   }
@@ -48,21 +70,37 @@ export class Limit {
   /** Gives back one, or as many as somebody held who is no more. */
   give(count = 1): void {
     const left = Atomics.sub(this.cells, USED, count) - count;
-    if (this.told && left <= this.max / 2) this.told = false;
+    if (left <= this.max / 2 && Atomics.load(this.cells, TOLD) !== 0) Atomics.store(this.cells, TOLD, 0);
   }
 
   /** Counts one that the caller turned away or dropped because of this limit, and logs the first. */
   refuse(): void {
     Atomics.add(this.cells, REFUSED, 1);
-    if (this.told) return;
-    this.told = true;
+    if (Atomics.exchange(this.cells, TOLD, 1) !== 0) return;
     this.log?.warn({ limit: this.name, max: this.max }, `limit reached: ${this.name} (${this.max})`);
   }
 }
 
+/** Takes one of each, or none of any; the one that refuses counts it. */
+export function takeAll(limits: readonly Limit[]): boolean {
+  for (let index = 0; index < limits.length; index++) {
+    if (limits[index]!.take()) continue;
+    for (let taken = 0; taken < index; taken++) limits[taken]!.give();
+    return false;
+  }
+  return true;
+}
+
+/** Gives back to each what `takeAll` took, or as many as somebody held who is no more. */
+export function giveAll(limits: readonly Limit[], count = 1): void {
+  for (const limit of limits) limit.give(count);
+}
+
 const USED = 0;
 const REFUSED = 1;
-const CELLS = 2;
+/** Not 0 when it is in the log that the limit was reached. */
+const TOLD = 2;
+const CELLS = 3;
 
 /** Cells of a limit that several threads share. */
 export function limitCells(): Int32Array {

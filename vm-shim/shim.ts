@@ -39,10 +39,9 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
 
 async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<Shim> {
   const { signal } = scope;
-  const cells = limitCells();
   // A connection has at most one dedicated stream and its container's socket.
   const most = connectionLimit(MAX_CONNECTIONS, 2, log);
-  const limit = new Limit('connections of the VM shim', most, log, cells);
+  const limit = new Limit('connections of the VM shim', most, log, limitCells());
   const context = {
     limit,
     counters: { bytesUp: 0, bytesDown: 0 },
@@ -58,7 +57,6 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       : await startEngine({
           ...start,
           limit,
-          limitCells: cells,
           onStream: (stream) => acceptor.accept(stream),
           log,
         });

@@ -7,9 +7,12 @@ export interface Forward {
   stats(): Record<string, number>;
 }
 
-/** Limits of the data path. `connections` is shared by all forwards of the agent. */
+/** Limits of the data path. */
 export interface DataLimits {
+  /** Shared by all forwards of the agent. */
   readonly connections: Limit;
+  /** Shared by all forwards of the VM. */
+  readonly connectionsOfVm: Limit;
   readonly connectionsPerForward: number;
   readonly flowsPerForward: number;
 }

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
-import { Limit } from '../../shared/limit.ts';
+import { giveAll, Limit, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
 import type { ClientAddress } from '../../shared/preface.ts';
@@ -27,18 +27,21 @@ export interface StreamForwardOptions {
 
 export class StreamForward implements Forward {
   private readonly options: StreamForwardOptions;
-  private readonly limit: Limit;
+  /** Every connection counts in each. */
+  private readonly limits: readonly Limit[];
   private readonly connections = new Set<Connection>();
   private readonly counters = { bytesUp: 0, bytesDown: 0 };
   private accepted = 0;
   private dialFailures = 0;
   private resets = 0;
+  private refused = 0;
 
   /** Begins to accept. */
   constructor(options: StreamForwardOptions) {
     this.options = options;
     const { name, limits, log, reservation } = options;
-    this.limit = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
+    const own = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
+    this.limits = [own, limits.connectionsOfVm, limits.connections];
     reservation.start((socket) => this.serve(socket));
   }
 
@@ -59,25 +62,22 @@ export class StreamForward implements Forward {
       bytes_down: this.counters.bytesDown,
       dial_failures: this.dialFailures,
       resets: this.resets,
-      refused_by_limit: this.limit.refused,
+      refused_by_limit: this.refused,
     };
   }
 
   private serve(socket: Socket): void {
-    const { destination, links, limits, log, name } = this.options;
+    const { destination, links, log, name } = this.options;
     this.accepted++;
     const client = clientOf(socket);
     const dial = new AbortController();
-    const counted = limits.connections.take() && (this.limit.take() || this.giveBack());
+    const counted = takeAll(this.limits);
     const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
       counters: this.counters,
       cancelDial: () => dial.abort(),
       closed: (error) => {
         this.connections.delete(connection);
-        if (counted) {
-          this.limit.give();
-          limits.connections.give();
-        }
+        if (counted) giveAll(this.limits);
         if (error === undefined) return;
         this.resets++;
         log.debug({ forward: name, client, code: error.code }, `connection ended: ${error.message}`);
@@ -85,7 +85,8 @@ export class StreamForward implements Forward {
     });
     this.connections.add(connection);
     if (!counted) {
-      connection.limit(new BridgeError('LIMIT_REACHED', `${name} has its most connections`));
+      this.refused++;
+      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more connections`));
       return;
     }
     void this.dial(connection, destination, client, links, dial.signal);
@@ -111,11 +112,6 @@ export class StreamForward implements Forward {
       }
       connection.dialFailed(failure);
     }
-  }
-
-  private giveBack(): false {
-    this.options.limits.connections.give();
-    return false;
   }
 }
 

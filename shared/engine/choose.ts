@@ -42,9 +42,14 @@ export async function chooseEngine(
     log.info({ engine: 'portable', why: 'asked for' }, 'connections are carried by the portable engine');
     return undefined;
   }
+  const { platform } = process;
+  if (engine === 'auto' && platform !== 'linux') {
+    const why = `this is ${platform}`;
+    log.info({ engine: 'portable', why }, 'connections are carried by the portable engine');
+    return undefined;
+  }
   try {
-    if (process.platform !== 'linux')
-      throw new BridgeError('UNSUPPORTED', `it is for Linux, not ${process.platform}`);
+    if (platform !== 'linux') throw new BridgeError('UNSUPPORTED', `it is for Linux, not ${platform}`);
     const { loadLibc } = await import('../platform/linux/libc.ts');
     const libc = await loadLibc();
     const why = engine === 'linux' ? 'asked for' : 'it works here';
@@ -69,9 +74,9 @@ export function defaultWorkers(cores: number): number {
   return Math.max(1, Math.min(4, cores >> 1));
 }
 
-/** Checks the two options; the portable engine is the default. @throws BridgeError BAD_REQUEST */
+/** Checks the two options; the best that works is the default. @throws BridgeError BAD_REQUEST */
 export function engineOptions(options: { engine?: string; workers?: string }): EngineOptions {
-  const engine = options.engine ?? 'portable';
+  const engine = options.engine ?? 'auto';
   if (!isEngine(engine))
     throw new BridgeError('BAD_REQUEST', `unknown engine "${engine}"; known are ${ENGINES.join(', ')}`);
   if (options.workers === undefined) return { engine, workers: undefined };

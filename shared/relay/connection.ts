@@ -29,8 +29,6 @@ export class Connection {
   private initiatingClosed = false;
   private targetClosed = true;
   private reason: BridgeError | undefined;
-  /** What the target says while it is being attached: it was gone before we had it. */
-  private early: Array<() => void> | undefined;
   private readonly hooks: ConnectionHooks;
 
   /** Takes over the initiating end, which stays paused until the target has been dialled. */
@@ -49,12 +47,12 @@ export class Connection {
     }
     this.target = target;
     this.targetClosed = false;
-    const early: Array<() => void> = [];
-    this.early = early;
+    const { next, actions } = nextStep(this.state, 'dialled');
+    this.state = next;
+    // It may have been reached and reset in one go, and says so at once: that is an event of the new state.
     target.attach(this.handlerOf('target'));
-    this.early = undefined;
-    this.feed('dialled');
-    for (const event of early) event();
+    if (this.state === next) for (const action of actions) this.act(action);
+    this.releaseIfClosed();
   }
 
   /** The target could not be reached. */
@@ -73,19 +71,15 @@ export class Connection {
   }
 
   private feed(event: Event, error?: BridgeError): void {
-    if (this.early !== undefined) {
-      this.early.push(() => this.feed(event, error));
-      return;
-    }
     const { next, actions } = nextStep(this.state, event);
     if (next !== this.state && next === 'aborting') this.reason = error;
     this.state = next;
     for (const action of actions) this.act(action);
-    if (this.initiatingClosed && this.targetClosed) this.release();
+    this.releaseIfClosed();
   }
 
-  private release(): void {
-    if (this.state === 'closed') return;
+  private releaseIfClosed(): void {
+    if (!this.initiatingClosed || !this.targetClosed || this.state === 'closed') return;
     this.state = nextStep(this.state, 'released').next;
     if (this.state === 'closed') this.hooks.closed(this.reason);
   }

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
 import type { TransportAddress } from './address.ts';
+import { BACKLOG_PATIENCE_MS, whileBacklogIsFull } from './full-backlog.ts';
 import type { Dialer } from './transport.ts';
 
 /**
@@ -17,6 +18,10 @@ export function createDialer(address: TransportAddress, side: 'host' | 'vm'): Di
 
 /** One stream to a transport address. @throws BridgeError NO_LINK, PERMISSION_DENIED or CANCELLED */
 export function dial(address: TransportAddress, signal: AbortSignal): Promise<Socket> {
+  return whileBacklogIsFull(() => dialOnce(address, signal));
+}
+
+function dialOnce(address: TransportAddress, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${address.url} was cancelled`));
     const where =
@@ -60,6 +65,7 @@ function dialError(url: string, error: Error): BridgeError {
   const why: Record<string, string> = {
     ENOENT: 'there is no such socket (is the other side running?)',
     ECONNREFUSED: 'nobody listens there (is the other side running?)',
+    EAGAIN: `its backlog was full for ${BACKLOG_PATIENCE_MS / 1000} s (does the other side hang?)`,
   };
   const reason = (errno !== undefined && why[errno]) || messageOf(error);
   return new BridgeError('NO_LINK', `cannot connect to ${url}: ${reason}`, { cause: error });

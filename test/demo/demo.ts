@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../../host-agent/client/api-client.ts';
+import type { EnginePreference } from '../../shared/engine/choose.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { formatSpec, type InetSpec, parseSpec } from '../../shared/port-spec.ts';
 import { claimPort } from '../../shared/portfs/claim-port.ts';
@@ -40,15 +41,20 @@ const CONTAINERS: ReadonlyArray<{ name: string; start: () => Promise<Container>;
   { name: 'upload', start: startUploadEcho, check: checkUpload },
 ];
 
-/** Starts the two programs, joined by a unix socket in a directory that only we can enter. */
-export async function startPair(scope: Scope): Promise<Pair> {
+/**
+ * Starts the two programs, joined by a unix socket in a directory that only we can enter.
+ * @param engine what both are told to use; undefined leaves it to them
+ */
+export async function startPair(scope: Scope, engine: EnginePreference | undefined): Promise<Pair> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-demo-')); // mode 0700
   scope.defer(() => rm(dir, { recursive: true, force: true }));
   const shimUrl = `unix://${join(dir, 'vm.sock')}`;
   const controlUrl = `unix://${join(dir, 'control.sock')}`;
   const api = join(dir, 'api.sock');
-  const shim = start(scope, 'vm-shim', '--listen', shimUrl);
-  const host = start(scope, 'host-agent', '--connect', shimUrl, '--control', controlUrl, '--api', api);
+  const more = engine === undefined ? [] : ['--engine', engine];
+  const shim = start(scope, 'vm-shim', '--listen', shimUrl, ...more);
+  const doors = ['--control', controlUrl, '--api', api];
+  const host = start(scope, 'host-agent', '--connect', shimUrl, ...doors, ...more);
   return { programs: [shim, host], shimUrl, controlUrl, api };
 }
 

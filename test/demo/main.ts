@@ -1,15 +1,16 @@
 #!/usr/bin/env node
 /**
  * What `npm start` runs: publishes the ports of three stand-in containers, checks them with real clients, and stays up
- * until Ctrl-C. With --once it ends after the checks.
+ * until Ctrl-C. With --once it ends after the checks; --engine says what both programs carry connections with.
  */
 import { parseArgs } from 'node:util';
+import { ENGINES, type EnginePreference, engineOptions } from '../../shared/engine/choose.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { formatEndpoint } from '../../shared/ip.ts';
 import { Scope } from '../../shared/scope.ts';
 import { type Pair, type Published, publishAll, startPair, untilLinked } from './demo.ts';
 
-const USAGE = 'usage: npm start [-- --once]';
+const USAGE = `usage: npm start [-- [--once] [--engine ${ENGINES.join('|')}]]`;
 
 /** A repeated signal changes nothing: npm may pass on the Ctrl-C that the terminal has sent already. */
 function untilSignalled(): Promise<'signal'> {
@@ -36,6 +37,12 @@ function describePair({ programs, shimUrl, controlUrl }: Pair): string {
     `VM shim     pid ${shim?.pid}, listens on ${shimUrl}`,
     `host agent  pid ${host?.pid}, serves the control filesystem on ${controlUrl}`,
   ].join('\n');
+}
+
+/** They look for themselves, so they need not agree. */
+function describeEngines({ programs }: Pair): string {
+  const [shim, host] = programs.map(({ engine }) => engine ?? 'unknown');
+  return `engine      ${host === shim ? host : `${host} (host agent), ${shim} (VM shim)`}`;
 }
 
 function describePorts(published: readonly Published[]): string {
@@ -74,13 +81,13 @@ function failed(error: unknown, pair: Pair | undefined): void {
     console.error(`--- last lines of the ${program.name}'s log\n${program.tail()}`);
 }
 
-async function run(once: boolean): Promise<number> {
+async function run(once: boolean, engine: EnginePreference | undefined): Promise<number> {
   const scope = new Scope();
   const signalled = untilSignalled();
   let pair: Pair | undefined;
   let code = 0;
   try {
-    pair = await startPair(scope);
+    pair = await startPair(scope, engine);
     const programEnds = untilProgramEnds(pair);
     programEnds.catch(() => {}); // also when nobody races it any more
     console.log(describePair(pair));
@@ -100,6 +107,7 @@ async function run(once: boolean): Promise<number> {
 
 async function show(pair: Pair, scope: Scope, once: boolean): Promise<'shown'> {
   await untilLinked(pair, scope);
+  console.log(describeEngines(pair));
   const published = await publishAll(pair, scope);
   console.log(`\n${describePorts(published)}\n`);
   console.log(
@@ -109,9 +117,12 @@ async function show(pair: Pair, scope: Scope, once: boolean): Promise<'shown'> {
 }
 
 try {
-  const { values } = parseArgs({ options: { once: { type: 'boolean' }, help: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    options: { once: { type: 'boolean' }, engine: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  const engine = values.engine === undefined ? undefined : engineOptions({ engine: values.engine }).engine;
   if (values.help === true) console.log(USAGE);
-  else process.exitCode = await run(values.once === true);
+  else process.exitCode = await run(values.once === true, engine);
 } catch (error) {
   console.error(`demo: ${messageOf(error)}\n${USAGE}`);
   process.exitCode = 2;

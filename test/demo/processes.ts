@@ -48,6 +48,11 @@ export class Program {
     return this.log.trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
   }
 
+  /** The engine that it said it uses; undefined when it has said nothing about that yet. */
+  get engine(): string | undefined {
+    return /"engine":"(\w+)"/.exec(this.log)?.[1];
+  }
+
   /** Asks it to end, and makes it end when it does not. */
   async stop(): Promise<void> {
     this.child.kill('SIGTERM');

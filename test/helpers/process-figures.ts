@@ -21,6 +21,29 @@ export function descriptorCount(pid: number): number | undefined {
   }
 }
 
+/** Processor time that a process has used, user and system, seconds; USER_HZ is 100 on every Linux (proc(5)). */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
+ * Leaves a running process `spare` more descriptors than it has.
+ * @returns why that cannot be done here
+ */
+export function limitDescriptors(pid: number, spare: number): string | undefined {
+  const open = descriptorCount(pid);
+  if (open === undefined) return NO_PROC;
+  try {
+    const limit = open + spare;
+    execFileSync('prlimit', ['--pid', String(pid), `--nofile=${limit}:${limit}`], { stdio: 'pipe' });
+    return undefined;
+  } catch (error) {
+    return `prlimit cannot be used here: ${(error as Error).message}`;
+  }
+}
+
 export const NO_PROC = 'descriptors were not counted: this system has no /proc';
 
 /** Bytes as MiB for the figures that a test prints. */

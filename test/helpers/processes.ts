@@ -12,7 +12,8 @@ import { callApi, type ForwardList, listForwards } from './api.ts';
 
 /** Built programs of the helpers, which run inside dist, use it as well. */
 const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
-const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
+/** The built program. */
+export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
+import { engines } from '../helpers/engines.ts';
 import { until } from '../helpers/processes.ts';
 
 const DEMO = fileURLToPath(new URL('../../dist/test/demo/main.js', import.meta.url));
@@ -68,6 +69,14 @@ describe('the demo', () => {
     expect(existsSync(directoryOf(demo.output()))).toBe(false);
   });
 
+  it.each(engines)('with --engine %s says so and carries all three with it', async (engine) => {
+    const demo = startDemo('--once', '--engine', engine);
+    const code = await demo.ended;
+    expect(demo.output()).toMatch(new RegExp(`^engine +${engine}$`, 'm'));
+    expect(demo.output()).toMatch(/^3 of 3 checks passed$/m);
+    expect(code).toBe(0);
+  });
+
   it('stays up until SIGINT, and then leaves nothing behind', async () => {
     const demo = startDemo();
     await until('the demo to be up', () => {
@@ -102,5 +111,11 @@ describe('the demo', () => {
     const demo = startDemo('--bogus');
     expect(await demo.ended).toBe(2);
     expect(demo.output()).toContain("Unknown option '--bogus'");
+  });
+
+  it('refuses an engine that it does not know, with exit code 2', async () => {
+    const demo = startDemo('--engine', 'steam');
+    expect(await demo.ended).toBe(2);
+    expect(demo.output()).toContain('unknown engine "steam"');
   });
 });

@@ -120,7 +120,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
         socket.write(Buffer.alloc(300_000), () => socket.resetAndDestroy());
       }),
     );
-    const fates = await Promise.all(Array.from({ length: 40 }, async () => fateOf(await connectTo(port))));
+    const fates = await Promise.all(Array.from({ length: 40 }, () => fateOfNew(port)));
     expect(fates.map(({ how }) => how)).toEqual(Array.from({ length: 40 }, () => 'ECONNRESET'));
     await pair.quiet(spec);
   });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Limit } from '../../shared/limit.ts';
+import { giveAll, Limit, limitCells, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 
 it('a limit counts, refuses past its maximum, and is logged once until use has halved', () => {
@@ -20,4 +20,33 @@ it('a limit counts, refuses past its maximum, and is logged once until use has h
   expect(limit.take()).toBe(false);
   expect(lines.length).toBe(2);
   expect(limit.refused).toBe(4);
+});
+
+it('several limits are taken together or not at all, and the one that refuses counts it', () => {
+  const [narrow, wide] = [new Limit('narrow', 2), new Limit('wide', 3)];
+  const both = [narrow, wide];
+  expect([takeAll([wide]), takeAll(both), takeAll(both), takeAll(both), takeAll([narrow])]).toEqual([
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
+  expect([narrow.used, wide.used, narrow.refused, wide.refused]).toEqual([2, 3, 2, 0]);
+  giveAll(both);
+  wide.take();
+  expect(takeAll(both)).toBe(false);
+  expect([narrow.used, wide.used, wide.refused]).toEqual([1, 3, 1]);
+  giveAll([wide], 3);
+  expect(wide.used).toBe(0);
+});
+
+it('threads that share a limit log it once', () => {
+  const lines: string[] = [];
+  const log = { warn: (_fields: object, line: string) => lines.push(line) } as unknown as Logger;
+  const mine = new Limit('shared', 1, log, limitCells());
+  const theirs = Limit.of(structuredClone(mine.share), log); // what a thread gets shares the memory
+  expect([mine.take(), theirs.take(), mine.take()]).toEqual([true, false, false]);
+  expect([theirs.used, mine.refused]).toEqual([1, 2]);
+  expect(lines).toEqual(['limit reached: shared (1)']);
 });

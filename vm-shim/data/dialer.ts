@@ -3,6 +3,7 @@ import { describeDestination, type TcpDestination, type UnixDestination } from '
 import { BridgeError, errnoNumber, messageOf } from '../../shared/errors.ts';
 import type { End } from '../../shared/relay/end.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
+import { whileBacklogIsFull } from '../../shared/transport/full-backlog.ts';
 
 /** How long a container may take to accept, milliseconds. */
 const DIAL_MS = 10_000;
@@ -15,6 +16,10 @@ export function dialContainer(
   destination: TcpDestination | UnixDestination,
   signal: AbortSignal,
 ): Promise<End> {
+  return whileBacklogIsFull(() => dialOnce(destination, signal));
+}
+
+function dialOnce(destination: TcpDestination | UnixDestination, signal: AbortSignal): Promise<End> {
   return new Promise((resolve, reject) => {
     const what = describeDestination(destination);
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));

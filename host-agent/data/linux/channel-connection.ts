@@ -41,7 +41,7 @@ export class ChannelConnection implements Timed {
   }
 
   /** Watches the client and opens the channel. */
-  begin(): void {
+  serve(): void {
     const errno = this.client.watch();
     if (errno !== 0) return this.connection.dialFailed(systemError('epoll_ctl', 'a client', errno));
     const { reactor } = this.forward;

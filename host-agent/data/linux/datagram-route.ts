@@ -5,11 +5,12 @@
 import { ERRNO } from '../../../shared/errors.ts';
 import type { FlowStream } from '../../../shared/platform/linux/datagrams/flow-stream.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { DatagramDial, type DatagramDialOwner } from './datagram-dial.ts';
 import type { DatagramForwardOrder, DatagramReport, DatagramWay } from './datagram-orders.ts';
 import type { ListenerContext } from './forward-listener.ts';
+import type { HostShared } from './orders.ts';
 
 /** Streams are not opened faster than this one after the other, milliseconds. */
 const REOPEN_MS = 100;
@@ -31,9 +32,10 @@ export interface DatagramContext extends ListenerContext {
 export class DatagramRoute implements DatagramDialOwner {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
+  readonly shared: HostShared;
+  readonly vm: number;
   readonly destination: Uint8Array;
   private readonly id: number;
-  private readonly vm: number;
   private readonly context: DatagramContext;
   private readonly owner: DatagramRouteOwner;
   private state: 'closed' | 'asking' | 'dialling' | 'open' = 'closed';
@@ -47,6 +49,7 @@ export class DatagramRoute implements DatagramDialOwner {
     this.context = context;
     this.reactor = context.reactor;
     this.streams = context.streams;
+    this.shared = context.shared;
     this.owner = owner;
   }
 
@@ -94,10 +97,6 @@ export class DatagramRoute implements DatagramDialOwner {
     this.state = 'closed';
   }
 
-  drawStreamId(): number {
-    return (Atomics.add(this.context.shared.streamIds, this.vm, 1) + 1) >>> 0;
-  }
-
   opened(fd: number): void {
     this.state = 'open';
     this.owner.opened(fd);
@@ -126,7 +125,7 @@ export class DatagramRoute implements DatagramDialOwner {
     const [ours, theirs] = pair;
     this.reactor.own(ours);
     this.context.post({ type: 'udp-bridge', id: this.id, fd: theirs });
-    const errno = this.reactor.watch(ours, maskOf(PLAIN_UNIX), NOBODY);
+    const errno = this.reactor.watch(ours, STREAM_MASK, NOBODY);
     if (errno === 0) return this.opened(ours);
     this.reactor.close(ours);
     this.end(`epoll_ctl failed (${errno})`);

@@ -1,8 +1,8 @@
 import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
-import { Limit } from '../../../shared/limit.ts';
+import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
+import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
-import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
@@ -21,13 +21,15 @@ import {
   FORWARD_COUNTERS,
   type ForwardOrder,
   type HostShared,
+  PAUSES,
+  REFUSED,
   RESETS,
 } from './orders.ts';
 
 /** Clients taken in a row before others get their turn. */
 const MAX_ACCEPTS = 32;
-/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
-const PAUSE_MS = 100;
+/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
+const TOLERATED_LEAD = 4;
 
 /** What a listener finds in its worker. */
 export interface ListenerContext {
@@ -54,7 +56,7 @@ export interface ServedClient {
 }
 
 /** One forward in one worker: accepts its clients, of which other workers may accept others. */
-export class ForwardListener implements Watcher, Timed {
+export class ForwardListener implements Watcher {
   readonly id: number;
   readonly vm: number;
   readonly tcp: boolean;
@@ -72,12 +74,15 @@ export class ForwardListener implements Watcher, Timed {
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;
-  private readonly limit: Limit;
+  /** Every connection counts in each. */
+  private readonly limits: readonly Limit[];
+  /** Of all workers. */
+  private readonly allCounters: Float64Array;
   private readonly connections = new Set<ServedClient>();
   private accepting: boolean;
   private listening = false;
   private closed = false;
-  private toldOfExhaustion = false;
+  private readonly pause: AcceptPause;
 
   /** @param accepting whether clients are accepted in this worker */
   constructor(order: ForwardOrder, context: ListenerContext, accepting: boolean) {
@@ -92,12 +97,22 @@ export class ForwardListener implements Watcher, Timed {
     this.reactor = context.reactor;
     this.streams = context.streams;
     this.shared = context.shared;
-    this.limit = new Limit(`connections of ${order.name}`, order.maxConnections, context.log, order.limit);
-    this.counters = new Float64Array(
-      order.counters,
-      context.index * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT,
-      FORWARD_COUNTERS,
-    );
+    this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
+    this.allCounters = new Float64Array(order.counters);
+    const first = context.index * FORWARD_COUNTERS;
+    this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
+    this.pause = new AcceptPause({
+      reactor: context.reactor,
+      log: context.log,
+      fields: { forward: order.name },
+      pause: () => {
+        this.counters[PAUSES]!++;
+        this.deafen();
+      },
+      resume: () => {
+        if (!this.closed && !this.listening && this.accepting) this.listen();
+      },
+    });
     this.relayed = relayCounters(this.counters);
     this.accepting = accepting;
     if (accepting) this.listen();
@@ -107,8 +122,8 @@ export class ForwardListener implements Watcher, Timed {
   accept(accepting: boolean): void {
     this.accepting = accepting;
     if (this.closed || accepting === this.listening) return;
-    if (accepting) return this.listen();
-    this.deafen();
+    if (accepting) this.listen();
+    else this.deafen();
   }
 
   /** Nobody is left whom this forward serves here. */
@@ -123,18 +138,31 @@ export class ForwardListener implements Watcher, Timed {
     if (now) for (const connection of [...this.connections]) connection.stop();
   }
 
-  expired(): void {
-    if (!this.closed && !this.listening && this.accepting) this.listen();
+  /** Descriptors or memory have run out, here or for a client that was accepted. */
+  exhausted(errno: number): void {
+    this.pause.begin(errno);
   }
 
   ready(): void {
-    for (let accepts = 0; accepts < MAX_ACCEPTS; accepts++) {
+    for (let accepts = 0; accepts < MAX_ACCEPTS && this.listening; accepts++) {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
       this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
-      if (this.context.count > 1) return this.rotate();
+      if (this.isAhead()) return this.rotate();
     }
+  }
+
+  dialFailed(why: string): void {
+    this.counters[DIAL_FAILURES]!++;
+    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
+  }
+
+  released(connection: ServedClient, errno: number): void {
+    this.connections.delete(connection);
+    this.counters[ACTIVE]!--;
+    giveAll(this.limits);
+    if (errno !== 0) this.counters[RESETS]!++;
   }
 
   /** Serves a client whose descriptor is ours and not watched. @param peer its address as the kernel wrote it */
@@ -148,42 +176,20 @@ export class ForwardListener implements Watcher, Timed {
       return;
     }
     this.counters[ACCEPTED]!++;
-    if (!context.limit.take()) return this.turnAway(fd);
-    if (!this.limit.take()) {
-      context.limit.give();
-      return this.turnAway(fd);
-    }
+    if (!takeAll(this.limits)) return this.turnAway(fd);
     this.counters[ACTIVE]!++;
-    if (link !== undefined) return this.begin(new ChannelConnection(this, link, fd));
-    this.begin(new HostConnection(this, path!, fd, Buffer.from(peer.subarray(0, 28))));
-  }
-
-  dialFailed(why: string): void {
-    this.counters[DIAL_FAILURES]!++;
-    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
-  }
-
-  released(connection: ServedClient, errno: number): void {
-    this.connections.delete(connection);
-    this.counters[ACTIVE]!--;
-    this.limit.give();
-    this.context.limit.give();
-    if (errno !== 0) this.counters[RESETS]!++;
-  }
-
-  private begin(connection: ChannelConnection | HostConnection): void {
+    const connection =
+      link !== undefined
+        ? new ChannelConnection(this, link, fd)
+        : new HostConnection(this, path!, fd, Buffer.from(peer.subarray(0, 28)));
     this.connections.add(connection);
-    connection.begin();
+    connection.serve();
   }
 
   private turnAway(fd: number): void {
+    this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     this.reactor.reset(fd);
-  }
-
-  private deafen(): void {
-    if (this.listening) this.reactor.unwatch(this.listenFd);
-    this.listening = false;
   }
 
   private listen(): void {
@@ -192,27 +198,31 @@ export class ForwardListener implements Watcher, Timed {
     this.listening = true;
   }
 
+  /** Whether another worker has noticeably fewer of this forward's connections. */
+  private isAhead(): boolean {
+    const { count } = this.context;
+    if (this.context.linkOf(this.vm) !== undefined) return false; // all are this worker's
+    const mine = this.counters[ACTIVE]!;
+    for (let worker = 0; worker < count; worker++)
+      if (this.allCounters[worker * FORWARD_COUNTERS + ACTIVE]! + TOLERATED_LEAD < mine) return true;
+    return false;
+  }
+
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
   private rotate(): void {
     if (!this.listening) return;
-    this.reactor.unwatch(this.listenFd);
+    this.deafen();
     this.listen();
   }
 
+  private deafen(): void {
+    if (this.listening) this.reactor.unwatch(this.listenFd);
+    this.listening = false;
+  }
+
   private refused(errno: number): void {
-    if (!isExhaustion(errno)) {
-      if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
-      else this.toldOfExhaustion = false;
-      return;
-    }
-    if (!this.toldOfExhaustion)
-      this.context.log.warn(
-        { forward: this.name, errno },
-        'out of descriptors or memory: accepting is paused',
-      );
-    this.toldOfExhaustion = true;
-    this.deafen();
-    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+    if (isExhaustion(errno)) this.exhausted(errno);
+    else if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
   }
 }
 

@@ -36,9 +36,8 @@ import {
 export interface HostEngineOptions {
   readonly libc: Libc;
   readonly workers: number;
-  /** The limit of connections of the whole agent, and the cells it is counted in. */
+  /** The limit of connections of the whole agent, which other threads can count in. */
   readonly limit: Limit;
-  readonly limitCells: Int32Array;
   readonly log: Logger;
 }
 
@@ -56,7 +55,6 @@ export class HostEngine {
   private readonly sockets: Sockets;
   private readonly libc: Libc;
   private readonly log: Logger;
-  private readonly limit: Limit;
   private readonly shared: HostShared;
   private readonly streams: MainStreams;
   private readonly links: MainLinks;
@@ -70,13 +68,11 @@ export class HostEngine {
     const { libc, log, workers, limit } = options;
     this.libc = libc;
     this.log = log;
-    this.limit = limit;
     this.sockets = new Sockets(libc, new Arena(libc, 4096));
     this.shared = {
       paths: new Int32Array(new SharedArrayBuffer(4 * MAX_VMS)),
       streamIds: new Int32Array(new SharedArrayBuffer(4 * MAX_VMS)),
-      limit: options.limitCells,
-      maxConnections: limit.max,
+      limit: limit.share,
     };
     this.datagrams = new LinuxDatagrams({
       libc,
@@ -133,7 +129,7 @@ export class HostEngine {
     };
   }
 
-  /** Takes a TCP port. @throws BridgeError as reserveTcp does */
+  /** Takes a TCP port, which answers nobody before `serve`. @throws BridgeError as reserveTcp does */
   listenTcp(request: { ip: string; port: number }): Listener {
     return openTcpListener(this.sockets, this.libc, request);
   }
@@ -143,7 +139,7 @@ export class HostEngine {
     return openUnixListener(this.sockets, this.libc, path);
   }
 
-  /** Serves a listener from now on; it is the forward's. */
+  /** Serves a listener from now on, whether the link of its VM is up or not; it is the forward's. */
   serve(
     listener: Listener,
     options: {
@@ -156,8 +152,8 @@ export class HostEngine {
     },
   ): LinuxForward {
     const { name, destination, limits } = options;
-    const cells = limitCells();
-    const max = limits.connectionsPerForward;
+    const most = limits.connectionsPerForward;
+    const limit = new Limit(`connections of ${name}`, most, options.log, limitCells());
     const order: ForwardOrder = {
       id: ++this.lastForward,
       name,
@@ -165,14 +161,13 @@ export class HostEngine {
       listenFd: listener.fd,
       tcp: listener.tcp,
       destination: encodeDestination(destination),
-      maxConnections: max,
-      limit: cells,
+      limits: [limit.share, limits.connectionsOfVm.share],
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
-    const limit = new Limit(`connections of ${name}`, max, options.log, cells);
     const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
     this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
     this.pool.broadcast({ type: 'forward', forward: order });
+    listener.open();
     return forward;
   }
 
@@ -250,7 +245,6 @@ export class HostEngine {
       const lost = counters[ACTIVE]!;
       counters[ACTIVE] = 0;
       served.forward.lost(lost);
-      this.limit.give(lost);
       if (lost > 0)
         this.log.warn({ forward: served.order.name, lost }, 'connections were lost with their worker');
       served.waiting.delete(index);

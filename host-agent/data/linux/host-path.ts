@@ -1,14 +1,20 @@
 import { AF_UNIX } from '../../../shared/platform/linux/constants.ts';
+import { type SideKind, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
+import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import type { StreamPathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
 
+/** How long the transport may take to accept a stream, milliseconds. */
+const CONNECT_MS = 20_000;
+
 /** How a worker opens streams to a VM over the link that is up. */
-export class HostPath {
+export class HostPath implements DialTarget {
   readonly number: number;
   readonly owner: number;
   readonly sockaddr: Buffer;
-  readonly tcp: boolean;
+  readonly kind: SideKind;
+  readonly withinMs = CONNECT_MS;
   readonly udpFlows: boolean;
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();
@@ -19,7 +25,7 @@ export class HostPath {
     this.udpFlows = order.udpFlows;
     this.streamKey = order.streamKey;
     this.sockaddr = Buffer.from(order.sockaddr);
-    this.tcp = familyOf(this.sockaddr) !== AF_UNIX;
+    this.kind = familyOf(this.sockaddr) === AF_UNIX ? TUNNEL_UNIX : TUNNEL_TCP;
   }
 
   templateOf(forward: { readonly destination: Uint8Array }): PrefaceTemplate {

@@ -39,8 +39,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.shared = worker.shared;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
-    const { maxConnections, limit } = worker.shared;
-    this.limit = new Limit('connections of the host agent', maxConnections, this.log, limit);
+    this.limit = Limit.of(worker.shared.limit, this.log);
     this.datagrams = new WorkerDatagrams(this);
     // Only the host opens channels: nothing is published from the host into the VM.
     this.links = new WorkerLinks(worker.reactor, worker.post, refuseChannel);

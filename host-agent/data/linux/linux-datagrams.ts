@@ -33,7 +33,7 @@ export interface DatagramEngine {
   carryOn(vm: number, fd: number, destination: Uint8Array): boolean;
 }
 
-/** A bound socket that nobody reads yet. */
+/** A reserved socket: bound, and nothing is received before it is served. */
 export interface BoundUdp {
   readonly fd: number;
   readonly ip: string;
@@ -100,6 +100,7 @@ export class LinuxDatagrams {
     this.forwards.set(id, forward);
     void forward.gone.then(() => this.forwards.delete(id));
     this.engine.broadcast({ type: 'udp-forward', forward: order });
+    this.sockets.answer(bound.fd);
     return forward;
   }
 

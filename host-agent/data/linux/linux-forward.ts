@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
 import type { BridgeError } from '../../../shared/errors.ts';
-import type { Limit } from '../../../shared/limit.ts';
+import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
 import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
@@ -10,7 +10,15 @@ import type { DataLimits, Forward } from '../forward.ts';
 import { StreamForward } from '../stream-forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import type { HostEngine } from './host-engine.ts';
-import { ACCEPTED, DIAL_FAILURES, FORWARD_COUNTERS, type ForwardOrder, RESETS } from './orders.ts';
+import {
+  ACCEPTED,
+  DIAL_FAILURES,
+  FORWARD_COUNTERS,
+  type ForwardOrder,
+  PAUSES,
+  REFUSED,
+  RESETS,
+} from './orders.ts';
 import { WaitingClients } from './waiting-clients.ts';
 
 export interface LinuxForwardOptions {
@@ -52,7 +60,7 @@ export class LinuxForward implements Forward {
     const { links, limits, limit } = options;
     this.waiting = new WaitingClients({
       whenUp: (signal) => links.whenUp(signal),
-      limits: [limits.connections, limit],
+      limits: [limit, limits.connectionsOfVm, limits.connections],
       take: (fd) => this.passOn(fd),
       reset: (fd, reason) => this.turnAway(fd, reason),
     });
@@ -104,7 +112,8 @@ export class LinuxForward implements Forward {
       bytes_down: here.bytes_down! + this.sum(BYTES_DOWN),
       dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES) + this.inVain,
       resets: here.resets! + this.sum(RESETS) + this.inVain,
-      refused_by_limit: this.options.limit.refused,
+      refused_by_limit: here.refused_by_limit! + this.sum(REFUSED),
+      accept_pauses: this.sum(PAUSES),
     };
   }
 
@@ -116,7 +125,8 @@ export class LinuxForward implements Forward {
 
   /** Connections are gone with their worker. */
   lost(connections: number): void {
-    this.options.limit.give(connections);
+    const { limit, limits } = this.options;
+    giveAll([limit, limits.connectionsOfVm, limits.connections], connections);
   }
 
   private sum(counter: number): number {

@@ -1,5 +1,6 @@
 /** What the main thread of the host agent and its workers say to each other, besides StreamOrder and StreamReport. */
 
+import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
 import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
 import type { DatagramOrder, DatagramReport } from './datagram-orders.ts';
@@ -41,9 +42,8 @@ export interface ForwardOrder {
   readonly tcp: boolean;
   /** As encodeDestination has it. */
   readonly destination: Uint8Array;
-  readonly maxConnections: number;
-  /** Cells of its Limit. */
-  readonly limit: Int32Array;
+  /** In which its connections count besides the agent's. */
+  readonly limits: readonly LimitShare[];
   /** FORWARD_COUNTERS elements for each worker. */
   readonly counters: SharedArrayBuffer;
 }
@@ -80,16 +80,17 @@ export interface HostShared {
   readonly paths: Int32Array;
   /** For each VM the stream id drawn last. */
   readonly streamIds: Int32Array;
-  /** Cells of the limit of connections of the whole agent. */
-  readonly limit: Int32Array;
-  readonly maxConnections: number;
+  /** Of connections of the whole agent. */
+  readonly limit: LimitShare;
 }
 
 export const MAX_VMS = 256;
 
 /** What a worker counts for a forward; the first two are BYTES_UP and BYTES_DOWN of a relay. */
-export const FORWARD_COUNTERS = 6;
+export const FORWARD_COUNTERS = 8;
 export const ACCEPTED = 2;
 export const ACTIVE = 3;
 export const DIAL_FAILURES = 4;
 export const RESETS = 5;
+export const PAUSES = 6;
+export const REFUSED = 7;

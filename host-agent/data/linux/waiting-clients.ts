@@ -1,5 +1,5 @@
 import { BridgeError } from '../../../shared/errors.ts';
-import type { Limit } from '../../../shared/limit.ts';
+import { giveAll, type Limit, takeAll } from '../../../shared/limit.ts';
 
 export interface WaitingClientsOptions {
   /** Resolves when somebody can take clients. @throws BridgeError when nobody comes */
@@ -24,23 +24,15 @@ export class WaitingClients {
   /** Takes over a client's descriptor. */
   async add(fd: number): Promise<void> {
     const { whenUp, limits, take, reset } = this.options;
-    const taken: Limit[] = [];
-    const full = limits.find((limit) => !limit.take() || taken.push(limit) === 0);
-    const giveBack = (): void => {
-      for (const limit of taken) limit.give();
-    };
-    if (full !== undefined) {
-      giveBack();
-      return reset(fd, new BridgeError('LIMIT_REACHED', `${full.name} has its most`));
-    }
+    if (!takeAll(limits)) return reset(fd, new BridgeError('LIMIT_REACHED', 'too many connections'));
     try {
       await whenUp(this.cancel.signal);
     } catch (error) {
-      giveBack();
+      giveAll(limits);
       const reason = error instanceof BridgeError ? error : new BridgeError('IO', 'internal error');
       return reset(fd, reason);
     }
-    giveBack();
+    giveAll(limits);
     take(fd);
   }
 

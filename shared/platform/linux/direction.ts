@@ -5,12 +5,15 @@
  */
 import { ERRNO } from '../../errors.ts';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from './constants.ts';
+import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
 import type { Pipe } from './pipe-pool.ts';
 import { COPY_BYTES, type Reactor, type Task } from './reactor.ts';
 import type { Side } from './side.ts';
 
 /** Steps in a row before others get their turn. */
 const MAX_STEPS = 16;
+/** How long a lead waits for the bytes that it goes before, milliseconds. */
+const LEAD_MS = 1;
 
 export interface DirectionOwner {
   /** An end of stream was read. */
@@ -20,7 +23,7 @@ export interface DirectionOwner {
   finished(): boolean;
 }
 
-export class Direction implements Task {
+export class Direction implements Task, Timed {
   /** The end of stream was passed on. */
   shut = false;
   private readonly reactor: Reactor;
@@ -30,6 +33,8 @@ export class Direction implements Task {
   private readonly counters: Float64Array;
   private readonly counter: number;
   private held: Buffer | undefined;
+  private leading: Buffer | undefined;
+  private leadDeadline: Deadline | undefined;
   private pipe: Pipe | undefined;
   private piped = 0;
   private sinceDry = 0;
@@ -65,9 +70,21 @@ export class Direction implements Task {
     if (counted) this.count(bytes.length);
   }
 
+  /** Bytes that go out together with the first that are read, or alone when none are read within a moment. */
+  lead(bytes: Buffer): void {
+    this.leading = bytes;
+    this.leadDeadline = this.reactor.deadlinesOf(LEAD_MS).add(this, this.reactor.now);
+  }
+
+  expired(): void {
+    this.pushLead();
+    this.pump();
+  }
+
   /** Passes the end on behind the last byte. */
   end(): void {
     this.endWanted = true;
+    this.pushLead();
     this.pump();
   }
 
@@ -95,6 +112,7 @@ export class Direction implements Task {
   /** Gives up what it holds. */
   drop(): void {
     this.shut = true;
+    this.takeLead();
     this.held = undefined;
     if (this.pipe !== undefined) this.reactor.pipes.give(this.pipe, this.piped === 0);
     this.pipe = undefined;
@@ -109,16 +127,33 @@ export class Direction implements Task {
   private copy(): void {
     const { from, to, reactor } = this;
     const { libc, buffer } = reactor;
-    const count = libc.read(from.fd, buffer.address, COPY_BYTES);
+    const start = this.leading === undefined ? 0 : this.leading.length;
+    const count = libc.read(from.fd, buffer.address + start, COPY_BYTES - start);
     if (count <= 0) return this.readNothing(count);
+    const length = start + count;
+    if (start > 0) this.takeLead()?.copy(buffer.bytes);
     // epoll(7): a stream that gave less than was asked for is empty; what comes later is a new edge.
-    if (count === COPY_BYTES) this.pipe = reactor.pipes.take();
+    if (length === COPY_BYTES) this.pipe = reactor.pipes.take();
     else if (!from.hangUp) from.readable = false;
     this.count(count);
-    const written = libc.write(to.fd, buffer.address, count);
-    if (written === count) return;
+    const written = libc.write(to.fd, buffer.address, length);
+    if (written === length) return;
     if (written < 0 && !isTransient(libc.errno())) return this.owner.failed(to, libc.errno());
-    this.held = Buffer.from(buffer.bytes.subarray(Math.max(0, written), count));
+    this.held = Buffer.from(buffer.bytes.subarray(Math.max(0, written), length));
+  }
+
+  /** What leads goes out without waiting any longer. */
+  private pushLead(): void {
+    const lead = this.takeLead();
+    if (lead !== undefined) this.hold(lead, false);
+  }
+
+  private takeLead(): Buffer | undefined {
+    const lead = this.leading;
+    this.leading = undefined;
+    if (this.leadDeadline !== undefined) removeDeadline(this.leadDeadline);
+    this.leadDeadline = undefined;
+    return lead;
   }
 
   private spliceIn(pipe: Pipe): void {

@@ -5,12 +5,14 @@ import { listenInPlace } from '../../ports/reserve-unix.ts';
 import type { Libc } from './libc.ts';
 import type { Sockets } from './sockets.ts';
 
-/** A socket that listens, by its descriptor, which is the caller's. */
+/** A socket that listens, by its descriptor, which is the caller's. An IP port is only reserved before it is opened. */
 export interface Listener {
   readonly fd: number;
   readonly tcp: boolean;
   /** 0 for unix sockets. */
   readonly port: number;
+  /** Lets clients in; call it when all that was asked for is bound, and somebody is about to accept. */
+  open(): void;
   /** Takes away what is not a descriptor. */
   leave(): void;
 }
@@ -24,8 +26,9 @@ export function openTcpListener(
   const { ip, port } = request;
   let fd: number | undefined;
   try {
-    fd = sockets.openListener({ family: 'ip', ip, port }, formatEndpoint(ip, port));
-    return { fd, tcp: true, port: sockets.localPort(fd), leave() {} };
+    const bound = sockets.openListener({ family: 'ip', ip, port }, formatEndpoint(ip, port));
+    fd = bound;
+    return { fd, tcp: true, port: sockets.localPort(fd), open: () => sockets.answer(bound), leave() {} };
   } catch (error) {
     if (fd !== undefined) libc.close(fd);
     throw bindError(causeOf(error), { protocol: 'tcp', ip, port });
@@ -43,7 +46,7 @@ export async function openUnixListener(sockets: Sockets, libc: Libc, path: strin
         throw causeOf(error);
       }
     });
-    return { fd, tcp: false, port: 0, leave };
+    return { fd, tcp: false, port: 0, open() {}, leave };
   } catch (error) {
     if (fd >= 0) libc.close(fd);
     throw error;

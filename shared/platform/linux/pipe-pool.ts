@@ -9,6 +9,8 @@ export const PIPE_BYTES = 1024 * 1024;
 const LEAST_BYTES = 64 * 1024;
 const MAX_PIPES = 48;
 const MAX_IDLE = 16;
+/** How long the system is not asked again when it gave none, milliseconds. */
+const PAUSE_MS = 100;
 
 export interface Pipe {
   readonly readFd: number;
@@ -23,6 +25,7 @@ export class PipePool {
   private readonly pair: Piece;
   private readonly idle: Pipe[] = [];
   private made = 0;
+  private notBefore = 0;
 
   constructor(libc: Libc, arena: Arena, ledger: Ledger) {
     this.libc = libc;
@@ -39,8 +42,12 @@ export class PipePool {
   take(): Pipe | undefined {
     const idle = this.idle.pop();
     if (idle !== undefined) return idle;
-    if (this.made >= MAX_PIPES || this.libc.pipe2(this.pair.address, O_NONBLOCK | O_CLOEXEC) < 0)
+    if (this.made >= MAX_PIPES || (this.notBefore > 0 && performance.now() < this.notBefore))
       return undefined;
+    if (this.libc.pipe2(this.pair.address, O_NONBLOCK | O_CLOEXEC) < 0) {
+      this.notBefore = performance.now() + PAUSE_MS;
+      return undefined;
+    }
     const readFd = this.pair.bytes.readInt32LE(0);
     const writeFd = this.pair.bytes.readInt32LE(4);
     this.made++;

@@ -4,8 +4,9 @@
  *
  * An end of stream on TCP or on a dedicated stream is probed while our own direction is open: an empty send
  * fails when the peer has reset it, or, on a unix socket, closed both directions, which on a dedicated stream
- * only a dead process does. Where that says nothing (TCP between the two programs, or our own direction has
- * ended already), the main thread is asked whether the link still stands.
+ * only a dead process does. Neither is needed where a unix socket was seen with one direction closed and the other
+ * open. Where that says nothing (TCP between the two programs, or our own direction has ended already), the main
+ * thread is asked whether the link still stands.
  */
 import { ERRNO } from '../../errors.ts';
 import { encodeResult } from '../../preface.ts';
@@ -44,8 +45,8 @@ export interface RelayOwner {
   readonly counters: Float64Array;
   /** The dial is no longer wanted. */
   cancelDial(relay: Relay): void;
-  /** Asks whether an end of the tunnel is a true one; the answer is given to `confirmed`. */
-  confirmEnd(relay: Relay): void;
+  /** Asks whether an end of the tunnel is a true one; the answer is given to `confirmed`. @param hurry it is waited for */
+  confirmEnd(relay: Relay, hurry: boolean): void;
   /** Says over the link that the tunnel is aborted, and lets it go behind that. */
   announceReset(relay: Relay, stream: AbortedStream, errno: number): void;
   /** Both sides are closed, or aborted. @param errno 0 after a clean end */
@@ -63,6 +64,7 @@ export class Relay implements SideOwner, DirectionOwner {
   private readonly reactor: Reactor;
   private readonly owner: RelayOwner;
   private errno = 0;
+  private mayWait = false;
 
   /** Takes over the initiating side's descriptor, which is watched; its events go to `initiating`. */
   constructor(reactor: Reactor, fd: number, kind: SideKind, owner: RelayOwner) {
@@ -78,9 +80,15 @@ export class Relay implements SideOwner, DirectionOwner {
   /**
    * The target was reached: takes over its descriptor, which is watched.
    * @param flags what epoll has said of it and nobody has acted on
-   * @param early what was read from the initiating side, and from the target, before
+   * @param early what was read from the initiating side, and from the target, before; whether telling the initiating
+   *   side that its target was reached may wait a moment for what the target says
    */
-  dialled(fd: number, kind: SideKind, flags: number, early: { up?: Buffer; down?: Buffer }): void {
+  dialled(
+    fd: number,
+    kind: SideKind,
+    flags: number,
+    early: { up?: Buffer; down?: Buffer; mayWait?: boolean },
+  ): void {
     const { reactor, initiating, owner } = this;
     const target = new Side(reactor, fd, kind, 'target', this);
     this.target = target;
@@ -89,6 +97,7 @@ export class Relay implements SideOwner, DirectionOwner {
     this.down = new Direction(reactor, target, initiating, this, owner.counters, BYTES_DOWN);
     if (early.up !== undefined) this.up.hold(early.up, true);
     if (early.down !== undefined) this.down.hold(early.down, true);
+    this.mayWait = early.mayWait === true;
     target.note(flags);
     this.feed('dialled');
   }
@@ -136,13 +145,15 @@ export class Relay implements SideOwner, DirectionOwner {
 
   sawEnd(side: Side): void {
     const out = side.role === 'initiating' ? this.down : this.up;
+    if (side.kind.tunnel && !side.kind.tcp && side.saidEnd) return this.feed(`${side.role}-end`);
     if (side.probes && out?.shut === false && (side.kind.tunnel || side.hungUp)) {
       if (!this.probe(side)) return;
       if (side.kind.tunnel && !side.kind.tcp) return this.feed(`${side.role}-end`);
     }
     if (!side.kind.tunnel) return this.feed(`${side.role}-end`);
     side.confirming = true;
-    this.owner.confirmEnd(this);
+    // A container that has said all is not kept waiting by anybody who has not.
+    this.owner.confirmEnd(this, side.role === 'target' || out?.shut !== true);
   }
 
   failed(side: Side, errno: number): void {
@@ -183,7 +194,9 @@ export class Relay implements SideOwner, DirectionOwner {
     const { initiating, target } = this;
     switch (action) {
       case 'accept-initiating':
-        if (initiating.kind.tunnel) this.down?.hold(RESULT_REACHED, false);
+        if (!initiating.kind.tunnel) return;
+        if (this.mayWait) this.down?.lead(RESULT_REACHED);
+        else this.down?.hold(RESULT_REACHED, false);
         return;
       case 'refuse-initiating':
         return this.refuse();

@@ -17,12 +17,10 @@ export const TUNNEL_UNIX: SideKind = { tcp: false, tunnel: true };
 const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 /**
- * What to ask of epoll for a stream. A unix socket tells its writer of every buffer that its reader takes
- * (unix_write_space), so it is not asked for room before room has been missed.
+ * What to ask of epoll for a stream. It is not asked for room before room has been missed: that is an event more for
+ * each stream, and a unix socket tells its writer of every buffer that its reader takes (unix_write_space).
  */
-export function maskOf({ tcp }: SideKind): number {
-  return EPOLLIN | EPOLLRDHUP | EPOLLET | (tcp ? EPOLLOUT : 0);
-}
+export const STREAM_MASK = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 /** The connection that a side belongs to. */
 export interface SideOwner {
@@ -40,6 +38,8 @@ export class Side implements Watcher {
   hangUp = false;
   /** EPOLLHUP or EPOLLERR was seen: a reset may hide behind an end that was read. */
   hungUp = false;
+  /** EPOLLRDHUP was seen alone: the peer has said that it ends, which nobody's death says. */
+  saidEnd = false;
   /** An end of stream was read. */
   eof = false;
   /** That end is being looked into. */
@@ -48,7 +48,7 @@ export class Side implements Watcher {
   closed = false;
   private readonly owner: SideOwner;
   private readonly reactor: Reactor;
-  private asksForRoom: boolean;
+  private asksForRoom = false;
 
   constructor(reactor: Reactor, fd: number, kind: SideKind, role: Side['role'], owner: SideOwner) {
     this.reactor = reactor;
@@ -56,7 +56,6 @@ export class Side implements Watcher {
     this.kind = kind;
     this.role = role;
     this.owner = owner;
-    this.asksForRoom = kind.tcp;
   }
 
   ready(flags: number): void {
@@ -70,6 +69,7 @@ export class Side implements Watcher {
     if ((flags & HANG_UP) !== 0) {
       this.hangUp = true;
       if ((flags & (EPOLLHUP | EPOLLERR)) !== 0) this.hungUp = true;
+      else this.saidEnd = true;
     }
   }
 
@@ -77,7 +77,7 @@ export class Side implements Watcher {
   wantRoom(): void {
     if (this.asksForRoom) return;
     this.asksForRoom = true;
-    this.reactor.rewatch(this.fd, maskOf(this.kind) | EPOLLOUT);
+    this.reactor.rewatch(this.fd, STREAM_MASK | EPOLLOUT);
   }
 
   /** Whether an end of stream here can be told from an abort by probing (see Relay). */

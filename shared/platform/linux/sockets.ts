@@ -21,6 +21,7 @@ import {
 } from './constants.ts';
 import { systemError } from './errno.ts';
 import type { Libc } from './libc.ts';
+import { ReservationFilter } from './reservation-filter.ts';
 import { decodeIp, encodeSockaddr, familyOf, MAX_SOCKADDR_BYTES, type SocketAddress } from './sockaddr.ts';
 
 const FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -32,15 +33,20 @@ export class Sockets {
   private readonly name: Piece;
   private readonly length: Piece;
   private readonly option: Piece;
+  private readonly filter: ReservationFilter;
 
   constructor(libc: Libc, arena: Arena) {
     this.libc = libc;
     this.name = arena.carve(128);
     this.length = arena.carve(4);
     this.option = arena.carve(8);
+    this.filter = new ReservationFilter(libc, arena);
   }
 
-  /** Binds and listens. IPv6 sockets take IPv6 only. @throws BridgeError as systemError has it */
+  /**
+   * Binds and listens; an IP port answers nobody before `answer`. IPv6 sockets take IPv6 only.
+   * @throws BridgeError as systemError has it
+   */
   openListener(address: SocketAddress, name: string): number {
     const sockaddr = encodeSockaddr(address);
     const family = familyOf(sockaddr);
@@ -51,6 +57,7 @@ export class Sockets {
         this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
         this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1); // accepted sockets inherit it (tcp_create_openreq_child)
         if (family === AF_INET6) this.setInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        this.filter.attach(fd, name);
       }
       this.put(sockaddr);
       if (this.libc.bind(fd, this.name.address, sockaddr.length) < 0)
@@ -61,6 +68,11 @@ export class Sockets {
       this.libc.close(fd);
       throw error;
     }
+  }
+
+  /** A reserved port answers from now on. */
+  answer(fd: number): void {
+    this.filter.detach(fd);
   }
 
   /** The port that a bound IP socket has. */

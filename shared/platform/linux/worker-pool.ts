@@ -177,8 +177,21 @@ export class WorkerPool<Order, Report> {
     if (this.closing) return;
     log.error({ worker: index, closed: left.length }, 'a worker thread has ended; another takes its place');
     onDeath(index);
+    this.replace(index);
+  }
+
+  private replace(index: number): void {
     setTimeout(() => {
-      if (!this.closing) this.start(index);
+      if (this.closing) return;
+      try {
+        this.start(index);
+      } catch (error) {
+        this.options.log.error(
+          { err: error, worker: index },
+          `no worker takes its place: ${messageOf(error)}`,
+        );
+        this.replace(index);
+      }
     }, RESPAWN_MS);
   }
 }

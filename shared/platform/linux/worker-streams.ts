@@ -1,11 +1,12 @@
 import type { AbortedStream } from './aborted-stream.ts';
-import type { Deadline, Timed } from './deadlines.ts';
+import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
 import type { StreamOrder, StreamReport } from './messages.ts';
 import type { Reactor } from './reactor.ts';
 import type { Relay } from './relay.ts';
 
-/** Ends that wait for confirmation are asked about together, this much later, milliseconds. */
-const BATCH_MS = 1;
+/** Ends that wait for confirmation are asked about together, this much later; most are in no hurry, milliseconds. */
+const BATCH_MS = 10;
+const HURRY_MS = 1;
 /** Resets that arrived before their stream did. */
 const MAX_EARLY = 1_024;
 
@@ -20,6 +21,7 @@ class OwnerStreams implements Timed {
   readonly early = new Map<number, number>();
   waiting: Relay[] = [];
   deadline: Deadline | undefined;
+  hurried = false;
   private readonly flush: () => void;
 
   constructor(flush: () => void) {
@@ -28,6 +30,7 @@ class OwnerStreams implements Timed {
 
   expired(): void {
     this.deadline = undefined;
+    this.hurried = false;
     this.flush();
   }
 }
@@ -59,11 +62,16 @@ export class WorkerStreams {
     this.of(owner).streams.delete(streamId);
   }
 
-  /** Asks whether the end of a relay's tunnel is a true one. */
-  confirm(owner: number, relay: Relay): void {
+  /** Asks whether the end of a relay's tunnel is a true one. @param hurry somebody waits to be told of the end */
+  confirm(owner: number, relay: Relay, hurry: boolean): void {
     const mine = this.of(owner);
     mine.waiting.push(relay);
-    mine.deadline ??= this.reactor.deadlinesOf(BATCH_MS).add(mine, this.reactor.now);
+    if (hurry && !mine.hurried && mine.deadline !== undefined) {
+      removeDeadline(mine.deadline);
+      mine.deadline = undefined;
+    }
+    mine.hurried ||= hurry;
+    mine.deadline ??= this.reactor.deadlinesOf(hurry ? HURRY_MS : BATCH_MS).add(mine, this.reactor.now);
   }
 
   /** Says that we abort a stream. */

@@ -14,7 +14,7 @@ describe('the engine', () => {
   });
 
   it('options are checked', () => {
-    expect(engineOptions({})).toEqual({ engine: 'portable', workers: undefined });
+    expect(engineOptions({})).toEqual({ engine: 'auto', workers: undefined });
     expect(engineOptions({ engine: 'linux', workers: '4' })).toEqual({ engine: 'linux', workers: 4 });
     expect(() => engineOptions({ engine: 'best' })).toThrow(/known are auto, portable, linux/);
     for (const workers of ['0', '65', 'x', '1.5', '-1'])

@@ -10,6 +10,7 @@ import { EPOLLERR, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import type { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import { FlowStream, type FlowStreamOwner } from '../../../shared/platform/linux/datagrams/flow-stream.ts';
 import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
+import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
@@ -162,7 +163,8 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
     const fd = batches.sockets.connect(this.sockaddr, BUFFER_BYTES);
     if (fd < 0) {
       shim.givePlace();
-      shim.log.info({}, `cannot send datagrams to ${this.what}: ${errnoName(-fd)}`);
+      if (isExhaustion(-fd)) shim.exhausted(-fd);
+      else shim.log.info({}, `cannot send datagrams to ${this.what}: ${errnoName(-fd)}`);
       this.stream?.writeEnd(flow);
       return undefined;
     }

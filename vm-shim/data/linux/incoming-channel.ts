@@ -8,7 +8,7 @@ import type { Channel } from '../../../shared/mux/channel.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { DescriptorEnd } from '../../../shared/platform/linux/mux/descriptor-end.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
-import { maskOf, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { PLAIN_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 import { ContainerDial, type ContainerDialOwner } from './container-dial.ts';
@@ -60,6 +60,10 @@ export class IncomingChannel implements ContainerDialOwner {
     this.connection.dialled(end);
   }
 
+  exhausted(errno: number): void {
+    this.shim.exhausted(errno);
+  }
+
   dialFailed(errno: number, why: string): void {
     this.shim.log.debug({ errno }, why);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', why, { errno }));
@@ -81,7 +85,7 @@ export class IncomingChannel implements ContainerDialOwner {
     reactor.own(ours);
     reactor.own(theirs);
     const end = this.endOf(ours);
-    const errno = reactor.watch(theirs, maskOf(PLAIN_UNIX), { ready() {} }) || end.watch();
+    const errno = reactor.watch(theirs, STREAM_MASK, { ready() {} }) || end.watch();
     if (errno !== 0) {
       reactor.close(ours);
       reactor.close(theirs);

@@ -4,7 +4,7 @@ import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts'
 import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { COPY_BYTES, type Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { maskOf, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
 import type { DatagramTunnel } from './datagram-exits.ts';
 import { ShimConnection } from './shim-connection.ts';
@@ -30,7 +30,7 @@ export class IncomingStream implements Watcher, Timed {
     this.fd = fd;
     const { reactor } = shim;
     this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
-    const errno = reactor.watch(fd, maskOf(shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX), this);
+    const errno = reactor.watch(fd, STREAM_MASK, this);
     if (errno !== 0) this.refuse(`epoll_ctl failed (${errno})`);
     else this.read(0); // whoever connects writes at once, so that the bytes are mostly there
   }

@@ -1,4 +1,5 @@
 /** What the main thread of the VM shim and its workers say to each other, besides StreamOrder and StreamReport. */
+import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
 import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
 
@@ -24,9 +25,8 @@ export type ShimReport =
 
 /** Memory that all threads see. */
 export interface ShimShared {
-  /** Cells of the limit of connections of the whole shim. */
-  readonly limit: Int32Array;
-  readonly maxConnections: number;
+  /** Of connections of the whole shim. */
+  readonly limit: LimitShare;
   /** For each worker the connections it has, to give them back when it dies. */
   readonly active: Int32Array;
 }

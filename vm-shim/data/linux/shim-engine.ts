@@ -23,9 +23,8 @@ import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared } from '.
 export interface ShimEngineOptions {
   readonly libc: Libc;
   readonly workers: number;
-  /** The limit of connections of the whole shim, and the cells it is counted in. */
+  /** The limit of connections of the whole shim, which other threads can count in. */
   readonly limit: Limit;
-  readonly limitCells: Int32Array;
   /** Gets streams that are links or carry datagrams in u16 frames, paused. */
   readonly onStream: (stream: Socket) => void;
   readonly log: Logger;
@@ -46,11 +45,10 @@ export class ShimEngine {
 
   constructor(options: ShimEngineOptions) {
     this.options = options;
-    const { libc, log, workers, limit, limitCells } = options;
+    const { libc, log, workers, limit } = options;
     this.sockets = new Sockets(libc, new Arena(libc, 4096));
     this.shared = {
-      limit: limitCells,
-      maxConnections: limit.max,
+      limit: limit.share,
       active: new Int32Array(new SharedArrayBuffer(4 * MAX_WORKERS)),
     };
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
@@ -77,6 +75,7 @@ export class ShimEngine {
           : openTcpListener(this.sockets, libc, { ip: address.host, port: address.port });
       this.listener = listener;
       this.pool.broadcast({ type: 'listen', fd: listener.fd, tcp: listener.tcp });
+      listener.open();
       return { port: listener.port, close: () => this.unlisten(listener) };
     });
   }

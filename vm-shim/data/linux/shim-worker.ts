@@ -1,9 +1,8 @@
 import type { UdpDestination } from '../../../shared/destination.ts';
-import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
+import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
-import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
@@ -17,8 +16,8 @@ import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
 import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
-/** How long nobody is accepted when descriptors or memory have run out, milliseconds. */
-const PAUSE_MS = 100;
+/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
+const TOLERATED_LEAD = 4;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
 
@@ -29,7 +28,7 @@ export interface Carried {
 }
 
 /** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
-export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
+export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly log: WorkerLog;
@@ -48,7 +47,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   private readonly connections = new Set<Carried>();
   private listenFd = -1;
   private listening = false;
-  private toldOfExhaustion = false;
+  private readonly pause: AcceptPause;
 
   constructor(worker: WorkerContext<ShimReport, ShimShared>) {
     this.worker = worker;
@@ -58,9 +57,17 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     this.links = new WorkerLinks(worker.reactor, worker.post, (channel, link) =>
       new IncomingChannel(this, link, channel).serve(),
     );
-    const { maxConnections, limit } = worker.shared;
-    this.limit = new Limit('connections of the VM shim', maxConnections, this.log, limit);
+    this.limit = Limit.of(worker.shared.limit, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
+    this.pause = new AcceptPause({
+      reactor: worker.reactor,
+      log: this.log,
+      fields: {},
+      pause: () => this.deafen(),
+      resume: () => {
+        if (this.listenFd >= 0) this.listen();
+      },
+    });
   }
 
   take(order: ShimOrder): void {
@@ -147,8 +154,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     this.worker.post({ type: 'stream', fd, bytes: Uint8Array.from(bytes) });
   }
 
-  expired(): void {
-    if (this.listenFd >= 0) this.listen();
+  /** Descriptors or memory have run out, here or for a stream that was accepted. */
+  exhausted(errno: number): void {
+    this.pause.begin(errno);
   }
 
   ready(): void {
@@ -158,7 +166,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
       this.reactor.own(fd);
       if (this.unknown.take()) new IncomingStream(this, fd);
       else this.reactor.close(fd);
-      if (this.worker.count > 1) return this.rotate();
+      if (this.isAhead()) return this.rotate();
     }
   }
 
@@ -166,6 +174,15 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
     const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
     if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
     this.listening = true;
+  }
+
+  /** Whether another worker has noticeably fewer connections. */
+  private isAhead(): boolean {
+    const { active } = this.worker.shared;
+    const mine = active[this.worker.index]!;
+    for (let worker = 0; worker < this.worker.count; worker++)
+      if (active[worker]! + TOLERATED_LEAD < mine) return true;
+    return false;
   }
 
   /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
@@ -181,13 +198,6 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher, Timed {
   }
 
   private refused(errno: number): void {
-    if (!isExhaustion(errno)) {
-      if (errno === ERRNO.EAGAIN) this.toldOfExhaustion = false;
-      return;
-    }
-    if (!this.toldOfExhaustion) this.log.warn({ errno }, 'out of descriptors or memory: accepting is paused');
-    this.toldOfExhaustion = true;
-    this.deafen();
-    this.reactor.deadlinesOf(PAUSE_MS).add(this, this.reactor.now);
+    if (isExhaustion(errno)) this.exhausted(errno);
   }
 }

@@ -1,14 +1,12 @@
 import { type Destination, describeDestination } from '../../../shared/destination.ts';
 import { BridgeError } from '../../../shared/errors.ts';
-import { PLAIN_TCP, PLAIN_UNIX, type SideKind } from '../../../shared/platform/linux/side.ts';
+import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
+import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 
-/** What is to be dialled. */
-export interface Target {
-  readonly kind: SideKind;
-  /** Undefined for what no socket address can say, and for datagrams. */
-  readonly sockaddr: Buffer | undefined;
+/** What is to be dialled. Its address is empty for what none can say, and for datagrams. */
+export interface Target extends DialTarget {
   readonly what: string;
 }
 
@@ -17,6 +15,9 @@ export interface StreamTarget extends Target {
   readonly streamKey: Buffer;
   readonly destination: Destination;
 }
+
+/** How long a container may take to accept, milliseconds. */
+const DIAL_MS = 10_000;
 
 const MAX_TARGETS = 1_024;
 /** Where key and destination are in a preface; shared/preface.ts has the layout. */
@@ -64,15 +65,19 @@ function sameStream(key: string): string {
 }
 
 export function targetOf(destination: Destination): Target {
-  const what = describeDestination(destination);
+  const target = { what: describeDestination(destination), withinMs: DIAL_MS };
   try {
-    if (destination.protocol === 'unix')
-      return { what, kind: PLAIN_UNIX, sockaddr: encodeSockaddr({ family: 'unix', path: destination.path }) };
-    if (destination.protocol === 'udp') return { what, kind: PLAIN_TCP, sockaddr: undefined };
+    if (destination.protocol === 'udp') return { ...target, kind: PLAIN_TCP, sockaddr: NOWHERE };
+    if (destination.protocol === 'unix') {
+      const sockaddr = encodeSockaddr({ family: 'unix', path: destination.path });
+      return { ...target, kind: PLAIN_UNIX, sockaddr };
+    }
     const { ip, port } = destination;
-    return { what, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
+    return { ...target, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
   } catch (error) {
-    if (error instanceof BridgeError) return { what, kind: PLAIN_UNIX, sockaddr: undefined };
+    if (error instanceof BridgeError) return { ...target, kind: PLAIN_UNIX, sockaddr: NOWHERE };
     throw error;
   }
 }
+
+const NOWHERE = Buffer.alloc(0);

@@ -2,6 +2,7 @@ import type { Arena, Piece } from '../arena.ts';
 import { AF_INET6, IPV6_V6ONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET } from '../constants.ts';
 import { systemError } from '../errno.ts';
 import type { Libc } from '../libc.ts';
+import { ReservationFilter } from '../reservation-filter.ts';
 import { encodeSockaddr, familyOf } from '../sockaddr.ts';
 import {
   IP_PKTINFO,
@@ -25,15 +26,18 @@ export class UdpSockets {
   private readonly libc: Libc;
   private readonly memory: Piece;
   private readonly length: Piece;
+  private readonly filter: ReservationFilter;
 
   constructor(libc: Libc, arena: Arena) {
     this.libc = libc;
     this.memory = arena.carve(64);
     this.length = arena.carve(4);
+    this.filter = new ReservationFilter(libc, arena);
   }
 
   /**
-   * Binds without SO_REUSEADDR, with which another process could take the same port, and for IPv6 only.
+   * Binds without SO_REUSEADDR, with which another process could take the same port, and for IPv6 only. Nothing is
+   * received before `answer`.
    * @param options.tellsLocal whether each datagram says which local address it was sent to (IP_PKTINFO)
    * @throws BridgeError as systemError has it
    */
@@ -50,6 +54,7 @@ export class UdpSockets {
       if (v6) this.mustSet(fd, IPPROTO_IPV6, IPV6_V6ONLY, name);
       if (options.tellsLocal)
         this.mustSet(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, name);
+      this.filter.attach(fd, name);
       this.put(sockaddr);
       if (this.libc.bind(fd, this.memory.address, sockaddr.length) < 0)
         throw systemError('bind', name, this.libc.errno());
@@ -58,6 +63,11 @@ export class UdpSockets {
       this.libc.close(fd);
       throw error;
     }
+  }
+
+  /** A reserved port receives from now on. */
+  answer(fd: number): void {
+    this.filter.detach(fd);
   }
 
   /** A socket that hears and reaches one peer only. @returns less than 0, the errno negated, when there is none */

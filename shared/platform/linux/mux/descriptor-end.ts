@@ -11,7 +11,7 @@ import type { Channel, ChannelSource } from '../../../mux/channel.ts';
 import type { End, EndHandler } from '../../../relay/end.ts';
 import { EPOLLOUT } from '../constants.ts';
 import { COPY_BYTES, isHangUp, type Reactor } from '../reactor.ts';
-import { maskOf, Side, type SideKind, type SideOwner } from '../side.ts';
+import { Side, type SideKind, type SideOwner, STREAM_MASK } from '../side.ts';
 import type { InBox } from './in-box.ts';
 import type { OutBox } from './out-box.ts';
 
@@ -54,7 +54,7 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
   /** Begins to watch. @param flags what epoll has said of it and nobody has acted on. @returns 0 or the errno */
   watch(flags = 0): number {
     this.side.note(flags);
-    return this.reactor.watch(this.side.fd, maskOf(this.side.kind), this.side);
+    return this.reactor.watch(this.side.fd, STREAM_MASK, this.side);
   }
 
   /** The same for a descriptor that is watched already. */

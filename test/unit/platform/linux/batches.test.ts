@@ -45,6 +45,7 @@ describe.skipIf(whyNotLinux !== undefined)('batches', () => {
     pair = arena.carve(8);
     const bound = { ip: '0.0.0.0', port: 0 };
     receiver = sockets.bind(bound, 'test', { tellsLocal: true, bufferBytes: BUFFER_BYTES });
+    sockets.answer(receiver);
     const port = new Sockets(libc, arena).localPort(receiver);
     sender = sockets.connect(encodeSockaddr({ family: 'ip', ip: '127.0.0.2', port }), BUFFER_BYTES);
     fds.push(receiver, sender);

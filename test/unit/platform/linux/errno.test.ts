@@ -12,6 +12,7 @@ it('names operation, address and errno, and carries a code', () => {
 });
 
 it('knows what passes by itself', () => {
-  expect(isExhaustion(ERRNO.EMFILE)).toBe(true);
+  for (const name of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'] as const)
+    expect(isExhaustion(ERRNO[name])).toBe(true);
   expect(isExhaustion(ERRNO.EAGAIN)).toBe(false);
 });

@@ -22,23 +22,7 @@ import {
   putSegmentSize,
   SEGMENT_SPACE,
 } from '../../../../shared/platform/linux/datagrams/message-layout.ts';
-
-/** A field of a C struct: its name and how many bytes it has, which is its alignment here too. */
-type Field = readonly [name: string, bytes: number];
-
-/** Offsets as the C ABI of LP64 systems gives them: each field at a multiple of its alignment. */
-function offsetsOf(fields: readonly Field[]): Record<string, number> {
-  const offsets: Record<string, number> = {};
-  let at = 0;
-  let widest = 1;
-  for (const [name, bytes] of fields) {
-    at = Math.ceil(at / bytes) * bytes;
-    offsets[name] = at;
-    at += bytes;
-    widest = Math.max(widest, bytes);
-  }
-  return { ...offsets, size: Math.ceil(at / widest) * widest };
-}
+import { type Field, offsetsOf } from '../../../helpers/c-layout.ts';
 
 /** include/linux/socket.h: struct user_msghdr and the msg_len of struct mmsghdr behind it. */
 const MMSGHDR: readonly Field[] = [
@@ -51,7 +35,41 @@ const MMSGHDR: readonly Field[] = [
   ['msg_flags', 4],
 ];
 
+/** musl's include/sys/socket.h and bits/socket.h for little-endian LP64: ints, with paddings that have to be 0. */
+const MUSL_MSGHDR: readonly Field[] = [
+  ['msg_name', 8],
+  ['msg_namelen', 4],
+  ['msg_iov', 8],
+  ['msg_iovlen', 4],
+  ['__pad1', 4],
+  ['msg_control', 8],
+  ['msg_controllen', 4],
+  ['__pad2', 4],
+  ['msg_flags', 4],
+];
+
 describe('layout', () => {
+  it('of msghdr is the same in musl as in glibc, whose size_t has its high half where musl has a 0', () => {
+    const { __pad1, __pad2, ...musl } = offsetsOf(MUSL_MSGHDR);
+    expect(musl).toEqual(offsetsOf(MMSGHDR));
+    expect([__pad1, __pad2]).toEqual([musl.msg_iovlen! + 4, musl.msg_controllen! + 4]);
+    const cmsghdr = offsetsOf([
+      ['len', 4],
+      ['__pad1', 4],
+      ['level', 4],
+      ['type', 4],
+    ]);
+    expect(cmsghdr).toEqual({
+      len: 0,
+      __pad1: 4,
+      level: 4 * CMSG_LEVEL,
+      type: 4 * CMSG_TYPE,
+      size: 4 * CMSG_DATA,
+    });
+    // What is written there, as a control message that we make shows, is 0.
+    expect(encodePktinfo(Buffer.alloc(16, 1)).readUInt32LE(4)).toBe(0);
+  });
+
   it('of mmsghdr', () => {
     const { size, ...fields } = offsetsOf(MMSGHDR);
     expect({

@@ -1,0 +1,164 @@
+/**
+ * Opens a dedicated stream in a worker: connect, preface, answer. What is true of a failed dial is in data/tunnel.ts,
+ * whose counterpart this is.
+ */
+import { ERRNO, errnoName } from '../../../shared/errors.ts';
+import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import { EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
+import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
+import type { Abortable, WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
+import type { HostPath } from './host-path.ts';
+import type { HostShared } from './orders.ts';
+
+/** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
+const ANSWER_MS = 20_000;
+
+/** The forward that a stream is opened for. */
+export interface TunnelSource {
+  readonly reactor: Reactor;
+  readonly streams: WorkerStreams;
+  readonly shared: HostShared;
+  /** Index of the VM's flag. */
+  readonly vm: number;
+  readonly destination: Uint8Array;
+}
+
+export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial implements Abortable {
+  readonly path: HostPath;
+  protected readonly source: Source;
+  /** 0 before a preface was sent. */
+  private streamId = 0;
+  private phase: 'connecting' | 'answering' | 'over' = 'connecting';
+  private answer: Buffer | undefined;
+
+  constructor(path: HostPath, source: Source) {
+    super(source.reactor, path);
+    this.path = path;
+    this.source = source;
+  }
+
+  /** Where the stream comes from, as the kernel wrote it. */
+  protected abstract get peer(): Buffer;
+
+  /** Most that is read with the answer. */
+  protected abstract get answerRoom(): number;
+
+  /**
+   * The shim has said yes.
+   * @param fd watched, and the callee's
+   * @param flags what epoll has said of it and nobody has acted on
+   * @param early what was read behind the answer; valid for this call
+   */
+  protected abstract opened(fd: number, flags: number, early: Buffer): void;
+
+  /** There will be no stream, and nothing is left of it. */
+  protected abstract unreachable(errno: number, why: string): void;
+
+  /** The shim aborts the stream that was opened. */
+  protected abstract aborted(errno: number): void;
+
+  /**
+   * What is to be sent along with the preface, written to `address`.
+   * @returns how many bytes; -1 when nobody wants the stream any more
+   */
+  protected readEarly(_address: number): number {
+    return 0;
+  }
+
+  override ready(flags: number): void {
+    if (this.phase === 'answering') this.readAnswer(flags);
+    else super.ready(flags);
+  }
+
+  override expired(): void {
+    if (this.phase === 'answering') this.failed(ERRNO.ETIMEDOUT, 'the shim did not answer');
+    else super.expired();
+  }
+
+  resetByPeer(errno: number): void {
+    if (this.phase === 'over') return this.aborted(errno);
+    this.phase = 'over';
+    this.closeFd();
+    this.unreachable(errno, `reset by the shim: ${errnoName(errno)}`);
+  }
+
+  /** Nobody wants the stream any more. */
+  protected cancel(): void {
+    // The shim may be about to say yes: it must not take our close for an end.
+    if (this.phase === 'answering') this.announce(this.giveUp(), ERRNO.ECANCELED);
+    else this.closeFd();
+    this.phase = 'over';
+  }
+
+  /** Says that the stream is aborted, and lets it go behind that. */
+  protected announce(stream: AbortedStream, errno: number): void {
+    this.forget();
+    this.source.streams.announce(this.path.owner, this.streamId, errno, stream);
+  }
+
+  /** The opened stream is closed. */
+  protected forget(): void {
+    if (this.streamId !== 0) this.source.streams.remove(this.path.owner, this.streamId);
+  }
+
+  protected override connected(): void {
+    const { reactor, path, source } = this;
+    const { streams, shared, vm } = source;
+    const { address, bytes } = reactor.buffer;
+    const streamId = (Atomics.add(shared.streamIds, vm, 1) + 1) >>> 0;
+    const length = path.templateOf(source).write(bytes, streamId, this.peer);
+    const early = this.readEarly(address + length);
+    if (early < 0) return;
+    // A fresh stream takes a preface whole: it is smaller than any socket buffer.
+    if (reactor.libc.write(this.fd, address, length + early) !== length + early)
+      return this.failed(ERRNO.ECONNABORTED, 'write');
+    this.streamId = streamId;
+    this.phase = 'answering';
+    this.setDeadline(ANSWER_MS);
+    const errno = streams.add(path.owner, streamId, this);
+    if (errno !== undefined) this.resetByPeer(errno);
+  }
+
+  protected override failed(errno: number, what: string): void {
+    if (this.phase === 'answering') this.announce(this.giveUp(), errno);
+    this.refuse(errno, what);
+  }
+
+  private readAnswer(flags: number): void {
+    const { libc, buffer } = this.reactor;
+    const room = this.answerRoom - (this.answer?.length ?? 0);
+    const count = libc.read(this.fd, buffer.address, room);
+    if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
+    if (count <= 0) return this.refuse(ERRNO.ECONNABORTED, 'the shim closed the stream before it answered');
+    const fresh = buffer.bytes.subarray(0, count);
+    const bytes = this.answer === undefined ? fresh : Buffer.concat([this.answer, fresh]);
+    if (bytes.length < RESULT_BYTES) {
+      this.answer = Buffer.from(bytes);
+      return this.readAnswer(flags);
+    }
+    let errno: number;
+    try {
+      errno = decodeResult(bytes)!.value;
+    } catch {
+      return this.failed(ERRNO.EPROTO, 'the shim answered something else');
+    }
+    if (errno !== 0) return this.refuse(errno, 'the shim could not reach it');
+    this.phase = 'over';
+    // An edge is told once: what there may be behind a full read has to be kept.
+    const left = count === room ? flags : flags & ~EPOLLIN;
+    this.opened(this.takeFd(), left, bytes.subarray(RESULT_BYTES));
+  }
+
+  private refuse(errno: number, what: string): void {
+    if (this.phase === 'answering') this.forget();
+    this.phase = 'over';
+    this.closeFd();
+    this.unreachable(errno, `${what}: ${errnoName(errno)}`);
+  }
+
+  private giveUp(): AbortedStream {
+    return new AbortedStream(this.reactor, this.takeFd());
+  }
+}
