@@ -15,7 +15,6 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_ERROR = 4;
-export const SO_SNDBUF = 7;
 export const SO_LINGER = 13;
 export const SO_ATTACH_FILTER = 26;
 export const SO_DETACH_FILTER = 27;

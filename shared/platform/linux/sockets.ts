@@ -12,13 +12,13 @@ import {
   SO_ERROR,
   SO_LINGER,
   SO_REUSEADDR,
-  SO_SNDBUF,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
   TCP_NODELAY,
 } from './constants.ts';
+import { SO_SNDBUF } from './datagrams/numbers.ts';
 import { systemError } from './errno.ts';
 import type { Libc } from './libc.ts';
 import { ReservationFilter } from './reservation-filter.ts';
