@@ -8,8 +8,10 @@ import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
 import { parseAddress } from '../shared/transport/address.ts';
+import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
-import { listen } from '../shared/transport/listen.ts';
+import { type ListenOptions, listen } from '../shared/transport/listen.ts';
+import type { Dialer } from '../shared/transport/transport.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
@@ -62,8 +64,14 @@ async function compose(
   scope: Scope,
 ): Promise<Omit<Agent, 'close'>> {
   const { signal } = scope;
-  // A connection has its client's socket and at most one dedicated stream.
-  const most = connectionLimit(limits.connections, 2, log);
+  const urlsOfAll = [...config.connect, ...config.listen, ...config.control];
+  const bridge = await bridgeFor(
+    urlsOfAll.map(({ address }) => address),
+    log,
+  );
+  if (bridge !== undefined) scope.defer(() => bridge.close());
+  // A connection has its client's socket and at most one dedicated stream, which a bridge has two more for.
+  const most = connectionLimit(limits.connections, bridge === undefined ? 2 : 4, log);
   const connections = new Limit('connections of the host agent', most, log, limitCells());
   const engine = await startEngine(config, connections, log);
   if (engine !== undefined) scope.defer(() => engine.close());
@@ -84,11 +92,17 @@ async function compose(
   );
 
   const urls: string[] = [];
-  for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope);
-  for (const each of config.listen) urls.push(await listenForVm(links.get(each.vm)!, each, log, scope));
+  for (const { vm, address } of config.connect)
+    connectVm(links.get(vm)!, createDialer(address, 'host', bridge), address, log, scope);
+  const optionsOf = (vm: string) => ({
+    bridge,
+    peers: config.peerCids.find((each) => each.vm === vm)?.peers,
+  });
+  for (const each of config.listen)
+    urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
-  for (const each of config.control) urls.push(await serveTree(table, each, log, scope));
+  for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
@@ -123,8 +137,13 @@ function dataLimits(
   );
 }
 
-function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, scope: Scope): void {
-  const dialer = createDialer(address, 'host');
+function connectVm(
+  link: VmLink,
+  dialer: Dialer,
+  address: VmAddress['address'],
+  log: Logger,
+  scope: Scope,
+): void {
   const opener = { ...dialer, address };
   const running = keepLinked({
     dialer,
@@ -139,7 +158,13 @@ function connectVm(link: VmLink, address: VmAddress['address'], log: Logger, sco
   });
 }
 
-async function listenForVm(link: VmLink, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+async function listenForVm(
+  link: VmLink,
+  each: VmAddress,
+  options: ListenOptions,
+  log: Logger,
+  scope: Scope,
+): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
     const opener = { traits: listener.traits, dial: cannotDial };
     link
@@ -147,7 +172,7 @@ async function listenForVm(link: VmLink, each: VmAddress, log: Logger, scope: Sc
       .then((up) => link.serve(up, opener))
       .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
   };
-  const listener = await listen(each.address, 'vm', accept, log);
+  const listener = await listen(each.address, 'vm', accept, log, options);
   scope.defer(() => link.close());
   scope.defer(() => listener.close());
   return listener.url;
@@ -157,7 +182,13 @@ function cannotDial(): Promise<never> {
   return Promise.reject(new BridgeError('UNSUPPORTED', 'this VM dials us; we cannot dial it'));
 }
 
-async function serveTree(table: ForwardTable, each: VmAddress, log: Logger, scope: Scope): Promise<string> {
+async function serveTree(
+  table: ForwardTable,
+  each: VmAddress,
+  options: ListenOptions,
+  log: Logger,
+  scope: Scope,
+): Promise<string> {
   const { vm, address } = each;
   const server = new PortServer({ log: log.child({ vm }) });
   let connections = 0;
@@ -169,6 +200,7 @@ async function serveTree(table: ForwardTable, each: VmAddress, log: Logger, scop
       void server.serve(stream, portDoor({ table, vm, owner: `9p:${vm}:${connections}`, log }));
     },
     log,
+    options,
   );
   scope.defer(() => server.close());
   scope.defer(() => listener.close());

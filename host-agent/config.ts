@@ -1,7 +1,8 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
+import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 /** The VM of every URL that names none. */
 export const DEFAULT_VM = 'default';
@@ -10,6 +11,12 @@ export const DEFAULT_VM = 'default';
 export interface VmAddress {
   readonly vm: string;
   readonly address: TransportAddress;
+}
+
+/** Who may connect to a VM's URLs over AF_VSOCK, on the command line `NAME=CIDS` or `CIDS`. */
+export interface VmPeers {
+  readonly vm: string;
+  readonly peers: PeerCids;
 }
 
 export interface HostConfig {
@@ -21,6 +28,8 @@ export interface HostConfig {
   readonly control: readonly VmAddress[];
   /** Path of the API's unix socket. */
   readonly api: string | undefined;
+  /** For URLs that listen; every VM where it is not said. */
+  readonly peerCids: readonly VmPeers[];
   readonly legacyPeer: boolean;
   readonly lane: LanePreference;
   readonly engine: EnginePreference;
@@ -33,6 +42,7 @@ export interface HostOptions {
   readonly listen?: readonly string[];
   readonly control?: readonly string[];
   readonly api?: string;
+  readonly peerCid?: readonly string[];
   readonly legacyPeer?: boolean;
   readonly lane?: string;
   readonly engine?: string;
@@ -41,9 +51,13 @@ export interface HostOptions {
 
 /** Checks the options of `portferry host-agent` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function hostConfig(options: HostOptions): HostConfig {
-  const connect = (options.connect ?? []).map(parseVmAddress);
-  const listen = (options.listen ?? []).map(parseVmAddress);
-  const control = (options.control ?? []).map(parseVmAddress);
+  const connect = (options.connect ?? []).map((text) => parseVmAddress(text, parseDialAddress));
+  const listen = (options.listen ?? []).map((text) => parseVmAddress(text, parseAddress));
+  const control = (options.control ?? []).map((text) => parseVmAddress(text, parseAddress));
+  const peerCids = (options.peerCid ?? []).map((text) => {
+    const { vm, rest } = splitName(text);
+    return { vm, peers: parsePeerCids(rest) };
+  });
   const vms = [...connect, ...listen].map(({ vm }) => vm);
   if (vms.length === 0)
     throw new BridgeError(
@@ -59,19 +73,29 @@ export function hostConfig(options: HostOptions): HostConfig {
       'BAD_REQUEST',
       `--control ${stranger.address.url} is for VM "${stranger.vm}", which has no --connect or --listen; write --control NAME=<url>`,
     );
+  const unknown = peerCids.find(({ vm }) => !vms.includes(vm));
+  if (unknown !== undefined)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `--peer-cid is for VM "${unknown.vm}", which has no --connect or --listen; write --peer-cid NAME=<cids>`,
+    );
   const lane = options.lane ?? 'auto';
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, legacyPeer = false } = options;
-  return Object.freeze({ connect, listen, control, api, legacyPeer, lane, ...engineOptions(options) });
+  const rest = { api, peerCids, legacyPeer, lane, ...engineOptions(options) };
+  return Object.freeze({ connect, listen, control, ...rest });
 }
 
-/** `NAME=<url>`; a name has letters, digits, `.`, `_` and `-`. */
-function parseVmAddress(text: string): VmAddress {
+function parseVmAddress(text: string, parse: (url: string) => TransportAddress): VmAddress {
+  const { vm, rest } = splitName(text);
+  return { vm, address: parse(rest) };
+}
+
+/** `NAME=<what>`; a name has letters, digits, `.`, `_` and `-`. */
+function splitName(text: string): { vm: string; rest: string } {
   const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
-  return match === null
-    ? { vm: DEFAULT_VM, address: parseAddress(text) }
-    : { vm: match[1]!, address: parseAddress(match[2]!) };
+  return match === null ? { vm: DEFAULT_VM, rest: text } : { vm: match[1]!, rest: match[2]! };
 }
 
 function isLane(text: string): text is LanePreference {

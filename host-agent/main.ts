@@ -27,6 +27,11 @@ export function addHostCommands(program: Command): void {
     .option('--listen <[name=]url>', 'VM shims dial us there; may repeat', repeat)
     .option('--control <[name=]url>', 'serve the 9P control filesystem of a VM there; may repeat', repeat)
     .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)')
+    .option(
+      '--peer-cid <[name=]cids>',
+      'who may connect to --listen and --control over vsock: CID[,CID...] or any; may repeat (default: VMs, CIDs from 3 on)',
+      repeat,
+    )
     .option('--legacy-peer', 'also accept a vpnkit peer, which sends no hello of ours')
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
     .addOption(engineOption())

@@ -16,6 +16,8 @@ const project = (name: string, timeout: number) => ({
 export default defineConfig({
   test: {
     root,
+    // Most tests wait for processes, so one at a time would leave the machine idle.
+    maxWorkers: 2,
     projects: [project('unit', 30_000), project('conformance', 60_000), project('integration', 120_000)],
   },
 });

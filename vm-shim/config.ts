@@ -1,11 +1,14 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
   readonly listen: TransportAddress | undefined;
   readonly connect: TransportAddress | undefined;
+  /** Who may connect over AF_VSOCK. */
+  readonly peerCids: PeerCids;
   readonly legacyPeer: boolean;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -15,6 +18,7 @@ export interface ShimConfig {
 export interface ShimOptions {
   readonly listen?: string;
   readonly connect?: string;
+  readonly peerCid?: string;
   readonly legacyPeer?: boolean;
   readonly engine?: string;
   readonly workers?: string;
@@ -30,7 +34,8 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     );
   return Object.freeze({
     listen: listen === undefined ? undefined : parseAddress(listen),
-    connect: connect === undefined ? undefined : parseAddress(connect),
+    connect: connect === undefined ? undefined : parseDialAddress(connect),
+    peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),
   });

@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { createLogger, type LogLevel } from '../shared/logger.ts';
+import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
-import { parseAddress } from '../shared/transport/address.ts';
+import type { ClaimedPort } from '../shared/portfs/claim-port.ts';
+import { parseDialAddress } from '../shared/transport/address.ts';
+import { bridgeFor } from '../shared/transport/choose.ts';
 import { shimConfig } from './config.ts';
 import { claim } from './control/claim.ts';
 import { startShim } from './shim.ts';
@@ -15,6 +17,7 @@ export function addVmCommands(program: Command): void {
     .description('run the VM side: accept connections from the host agent and dial containers')
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
+    .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
@@ -44,11 +47,19 @@ async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: L
 
 async function runClaim(text: string, options: { control: string; to: string }): Promise<void> {
   const spec = parseCommandLineSpec(text, { to: options.to });
-  const control = parseAddress(options.control);
+  const control = parseDialAddress(options.control);
   const giveUp = new AbortController();
   const signalled = untilSignalled();
   void signalled.then(() => giveUp.abort());
-  const claimed = await claim(spec, control, giveUp.signal);
+  const bridge = await bridgeFor([control], silentLogger());
+  try {
+    await holdClaim(await claim(spec, control, giveUp.signal, bridge), signalled);
+  } finally {
+    await bridge?.close();
+  }
+}
+
+async function holdClaim(claimed: ClaimedPort, signalled: Promise<unknown>): Promise<void> {
   process.stdout.write(`${claimed.resolved}\n`);
   const ended = await Promise.race([claimed.closed, signalled]);
   if (ended instanceof BridgeError)

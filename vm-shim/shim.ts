@@ -6,6 +6,7 @@ import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
+import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
@@ -39,8 +40,11 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
 
 async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<Shim> {
   const { signal } = scope;
-  // A connection has at most one dedicated stream and its container's socket.
-  const most = connectionLimit(MAX_CONNECTIONS, 2, log);
+  const { peerCids: peers } = config;
+  const bridge = await bridgeFor([config.listen ?? config.connect!], log);
+  if (bridge !== undefined) scope.defer(() => bridge.close());
+  // A connection has at most one dedicated stream, which a bridge has two more for, and its container's socket.
+  const most = connectionLimit(MAX_CONNECTIONS, bridge === undefined ? 2 : 4, log);
   const limit = new Limit('connections of the VM shim', most, log, limitCells());
   const context = {
     limit,
@@ -70,7 +74,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     for (const each of [...context.running]) each.stop(reason);
   });
   if (config.connect !== undefined) {
-    const dialer = createDialer(config.connect, 'vm');
+    const dialer = createDialer(config.connect, 'vm', bridge);
     const running = keepLinked({
       dialer,
       establish: (stream) => links.establish(stream, true),
@@ -98,8 +102,8 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   scope.defer(() => acceptor.close());
   const listener =
     engine === undefined
-      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log)
-      : await engine.listen(config.listen!);
+      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
+      : await engine.listen(config.listen!, { peers, bridge });
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
   return { url: listener.url, threads: engine?.pool, close: () => scope.close() };

@@ -1,3 +1,7 @@
+import { BridgeError, messageOf } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { TransportAddress } from './address.ts';
+import type { Bridge } from './bridge.ts';
 import type { TransportTraits } from './transport.ts';
 
 export const LANES = ['auto', 'dedicated', 'multiplexed'] as const;
@@ -23,4 +27,29 @@ export function chooseLane(
     lane: 'dedicated',
     why: preference === 'dedicated' ? 'asked for' : 'the transport is able to carry it',
   };
+}
+
+/**
+ * Opens the bridge that some addresses need; it is the caller's to close.
+ * @returns undefined where none of them does
+ * @throws BridgeError UNSUPPORTED where it is needed and cannot be had, naming the URL
+ */
+export async function bridgeFor(
+  addresses: readonly TransportAddress[],
+  log: Logger,
+): Promise<Bridge | undefined> {
+  const vsock = addresses.find(({ scheme }) => scheme === 'vsock');
+  if (vsock === undefined) return undefined;
+  try {
+    if (process.platform !== 'linux')
+      throw new BridgeError('UNSUPPORTED', `AF_VSOCK is for Linux, not ${process.platform}`);
+    const { loadLibc } = await import('../platform/linux/libc.ts');
+    const libc = await loadLibc();
+    const { LinuxBridge } = await import('../platform/linux/bridge/linux-bridge.ts');
+    return new LinuxBridge(libc, log);
+  } catch (error) {
+    throw new BridgeError('UNSUPPORTED', `${vsock.url} cannot be used: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }

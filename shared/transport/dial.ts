@@ -1,27 +1,30 @@
 import { connect, type Socket } from 'node:net';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
-import type { TransportAddress } from './address.ts';
+import type { TransportAddress, VsockAddress } from './address.ts';
+import { type Bridge, needBridge } from './bridge.ts';
 import { BACKLOG_PATIENCE_MS, whileBacklogIsFull } from './full-backlog.ts';
 import type { Dialer } from './transport.ts';
 
 /**
- * A dialer for unix sockets and TCP loopback.
+ * A dialer for one address.
  * @param side the side of the VM boundary that we are on: the one that is able to dial
+ * @param bridge for what Node cannot dial itself; see bridgeFor
  */
-export function createDialer(address: TransportAddress, side: 'host' | 'vm'): Dialer {
+export function createDialer(address: TransportAddress, side: 'host' | 'vm', bridge?: Bridge): Dialer {
   return {
     url: address.url,
     traits: { manyStreams: true, halfClose: true, whoDials: side },
-    dial: (signal) => dial(address, signal),
+    dial: (signal) => dial(address, signal, bridge),
   };
 }
 
-/** One stream to a transport address. @throws BridgeError NO_LINK, PERMISSION_DENIED or CANCELLED */
-export function dial(address: TransportAddress, signal: AbortSignal): Promise<Socket> {
+/** One stream to a transport address. @throws BridgeError NO_LINK, PERMISSION_DENIED or CANCELLED, naming the URL */
+export function dial(address: TransportAddress, signal: AbortSignal, bridge?: Bridge): Promise<Socket> {
+  if (address.scheme === 'vsock') return needBridge(address, bridge).dial(address, signal);
   return whileBacklogIsFull(() => dialOnce(address, signal));
 }
 
-function dialOnce(address: TransportAddress, signal: AbortSignal): Promise<Socket> {
+function dialOnce(address: Exclude<TransportAddress, VsockAddress>, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${address.url} was cancelled`));
     const where =

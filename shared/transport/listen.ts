@@ -5,20 +5,35 @@ import type { Logger } from '../logger.ts';
 import { reserveTcp } from '../ports/reserve-tcp.ts';
 import { reserveUnix } from '../ports/reserve-unix.ts';
 import type { TransportAddress } from './address.ts';
+import { type Bridge, needBridge } from './bridge.ts';
+import { GUESTS_ONLY, HOST_ONLY, type PeerCids } from './peer-cids.ts';
 import type { StreamListener, TransportTraits } from './transport.ts';
+
+export interface ListenOptions {
+  /** Who may connect over AF_VSOCK: unless told, the host to a VM, and VMs to the host. */
+  readonly peers?: PeerCids | undefined;
+  /** For what Node cannot listen on itself; see bridgeFor. */
+  readonly bridge?: Bridge | undefined;
+}
 
 /**
  * Accepts streams at a transport address; a unix socket gets mode 0600. Streams arrive paused and half-open.
  * @param dialledBy the side of the VM boundary whose streams arrive here
- * @throws BridgeError PORT_IN_USE, PERMISSION_DENIED or IO, naming the URL
+ * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE, PERMISSION_DENIED, UNSUPPORTED or IO, naming the URL
  */
 export async function listen(
   address: TransportAddress,
   dialledBy: 'host' | 'vm',
   onStream: (stream: Socket) => void,
   log: Logger,
+  { peers, bridge }: ListenOptions = {},
 ): Promise<StreamListener> {
   return listening(address, dialledBy, async () => {
+    if (address.scheme === 'vsock') {
+      const awaited = peers ?? (dialledBy === 'host' ? HOST_ONLY : GUESTS_ONLY);
+      const { close } = needBridge(address, bridge).listen(address, awaited, onStream);
+      return { port: address.port, close };
+    }
     const reservation =
       address.scheme === 'unix'
         ? await reserveUnix({ path: address.path, log })
@@ -38,7 +53,7 @@ export async function listening(
   try {
     const reservation = await open();
     const url =
-      address.scheme === 'unix' ? address.url : `tcp://${formatEndpoint(address.host, reservation.port)}`;
+      address.scheme !== 'tcp' ? address.url : `tcp://${formatEndpoint(address.host, reservation.port)}`;
     return { url, traits, close: () => reservation.close() };
   } catch (error) {
     const code = error instanceof BridgeError ? error.code : 'IO';

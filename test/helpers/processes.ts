@@ -10,9 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { callApi, type ForwardList, listForwards } from './api.ts';
 
-/** Built programs of the helpers, which run inside dist, use it as well. */
+/** The built program. Helpers that are built themselves, and so run inside dist, use it as well. */
 const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
-/** The built program. */
 export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
@@ -38,7 +37,12 @@ export function startPortferry(...args: string[]): Running {
 
 /** Starts `node ARGS`: a script, or `-e` and its text. */
 export function startNode(...args: string[]): Running {
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  return startProgram(process.execPath, args);
+}
+
+/** Starts any program. */
+export function startProgram(program: string, args: readonly string[]): Running {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   alive.add(child);
   let out = '';
   let err = '';
@@ -127,12 +131,13 @@ export class ProcessGroup {
 }
 
 /** Waits until the links of all VMs of a host agent are up. */
-export async function untilLinked(host: Running, api: string): Promise<ForwardList> {
-  return until('the link to be up', async () => {
+export async function untilLinked(host: Running, api: string, timeoutMs?: number): Promise<ForwardList> {
+  const look = async () => {
     if (host.child.exitCode !== null) throw new Error(`host agent ended: ${host.stderr()}`);
     const list = await listForwards(api).catch(() => undefined);
     return list?.vms.every(({ up }) => up) === true && list;
-  });
+  };
+  return until('the link to be up', look, timeoutMs);
 }
 
 export type EngineChoice = 'auto' | 'portable' | 'linux';

@@ -1,5 +1,4 @@
-import { AF_UNIX } from '../../../shared/platform/linux/constants.ts';
-import { type SideKind, TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
+import { type SideKind, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import type { StreamPathOrder } from './orders.ts';
@@ -25,7 +24,7 @@ export class HostPath implements DialTarget {
     this.udpFlows = order.udpFlows;
     this.streamKey = order.streamKey;
     this.sockaddr = Buffer.from(order.sockaddr);
-    this.kind = familyOf(this.sockaddr) === AF_UNIX ? TUNNEL_UNIX : TUNNEL_TCP;
+    this.kind = tunnelKind(familyOf(this.sockaddr));
   }
 
   templateOf(forward: { readonly destination: Uint8Array }): PrefaceTemplate {

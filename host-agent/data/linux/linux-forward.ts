@@ -1,8 +1,9 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
 import type { BridgeError } from '../../../shared/errors.ts';
 import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
+import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
 import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
 import type { StreamReservation } from '../../../shared/ports/reservation.ts';
@@ -84,9 +85,7 @@ export class LinuxForward implements Forward {
   }
 
   private serveHere(fd: number): void {
-    const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
-    const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
-    socket.pause();
+    const socket = adoptSocket(fd);
     socket.setNoDelay(true);
     this.onClient?.(socket);
   }

@@ -15,7 +15,7 @@ import { type Action, type Event, nextStep, type State } from '../../relay/conne
 import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
 import { Direction, type DirectionOwner } from './direction.ts';
-import { isHangUp, type Reactor } from './reactor.ts';
+import type { Reactor } from './reactor.ts';
 import { Side, type SideKind, type SideOwner } from './side.ts';
 
 /** Elements of a relay's counters. */
@@ -133,12 +133,12 @@ export class Relay implements SideOwner, DirectionOwner {
   ready(side: Side, flags: number): void {
     const { up, down } = this;
     if (up === undefined || down === undefined || this.over) {
-      if (isHangUp(flags)) this.probe(side);
+      if (side.maybeGone(flags)) this.probe(side);
       return;
     }
     const [into, out] = side.role === 'initiating' ? [up, down] : [down, up];
     if (side.eof) {
-      if (isHangUp(flags) && !out.shut) this.probe(side);
+      if (side.maybeGone(flags) && !out.shut) this.probe(side);
     } else if (side.readable) into.pump();
     if ((flags & EPOLLOUT) !== 0 && out.pending) out.pump();
   }
@@ -146,7 +146,7 @@ export class Relay implements SideOwner, DirectionOwner {
   sawEnd(side: Side): void {
     const out = side.role === 'initiating' ? this.down : this.up;
     if (side.kind.tunnel && !side.kind.tcp && side.saidEnd) return this.feed(`${side.role}-end`);
-    if (side.probes && out?.shut === false && (side.kind.tunnel || side.hungUp)) {
+    if (side.probes && out?.shut === false && (side.closingAborts || side.hungUp)) {
       if (!this.probe(side)) return;
       if (side.kind.tunnel && !side.kind.tcp) return this.feed(`${side.role}-end`);
     }

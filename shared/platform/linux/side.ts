@@ -1,18 +1,32 @@
 import { AbortedStream } from './aborted-stream.ts';
-import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from './constants.ts';
-import type { Reactor, Watcher } from './reactor.ts';
+import { AF_VSOCK, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from './constants.ts';
+import { isHangUp, type Reactor, type Watcher } from './reactor.ts';
+import { isIp } from './sockaddr.ts';
 
 /** What a stream is to its connection. */
 export interface SideKind {
   readonly tcp: boolean;
   /** A dedicated stream to the other program: an abort is said over the link, an end may have to be confirmed. */
   readonly tunnel: boolean;
+  /** AF_VSOCK: epoll does not tell when a peer that has ended closes as well (vsock_poll), so it is looked for. */
+  readonly vsock?: boolean;
+  /** Half of a stream that a bridge passes on: who closes it before its other end has ended aborts it. */
+  readonly bridged?: boolean;
 }
 
 export const PLAIN_TCP: SideKind = { tcp: true, tunnel: false };
 export const PLAIN_UNIX: SideKind = { tcp: false, tunnel: false };
 export const TUNNEL_TCP: SideKind = { tcp: true, tunnel: true };
 export const TUNNEL_UNIX: SideKind = { tcp: false, tunnel: true };
+const TUNNEL_VSOCK: SideKind = { tcp: false, tunnel: true, vsock: true };
+export const BRIDGED_UNIX: SideKind = { tcp: false, tunnel: false, bridged: true };
+export const BRIDGED_VSOCK: SideKind = { tcp: false, tunnel: false, bridged: true, vsock: true };
+
+/** What a dedicated stream is, by the family of the transport's socket addresses. */
+export function tunnelKind(family: number): SideKind {
+  if (family === AF_VSOCK) return TUNNEL_VSOCK;
+  return isIp(family) ? TUNNEL_TCP : TUNNEL_UNIX;
+}
 
 const HANG_UP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
@@ -38,7 +52,7 @@ export class Side implements Watcher {
   hangUp = false;
   /** EPOLLHUP or EPOLLERR was seen: a reset may hide behind an end that was read. */
   hungUp = false;
-  /** EPOLLRDHUP was seen alone: the peer has said that it ends, which nobody's death says. */
+  /** EPOLLRDHUP was seen alone, where that says something: the peer has said that it ends, which nobody's death says. */
   saidEnd = false;
   /** An end of stream was read. */
   eof = false;
@@ -69,7 +83,7 @@ export class Side implements Watcher {
     if ((flags & HANG_UP) !== 0) {
       this.hangUp = true;
       if ((flags & (EPOLLHUP | EPOLLERR)) !== 0) this.hungUp = true;
-      else this.saidEnd = true;
+      else if (this.kind.vsock !== true) this.saidEnd = true;
     }
   }
 
@@ -82,7 +96,17 @@ export class Side implements Watcher {
 
   /** Whether an end of stream here can be told from an abort by probing (see Relay). */
   get probes(): boolean {
-    return this.kind.tcp || this.kind.tunnel;
+    return this.kind.tcp || this.closingAborts;
+  }
+
+  /** Whether a peer that closes both directions at once has aborted: those who are finished end one at a time. */
+  get closingAborts(): boolean {
+    return this.kind.tunnel || this.kind.bridged === true;
+  }
+
+  /** Whether flags that epoll gave may mean that the peer is gone in both directions. */
+  maybeGone(flags: number): boolean {
+    return isHangUp(flags) || (this.kind.vsock === true && (flags & EPOLLRDHUP) !== 0);
   }
 
   close(): void {

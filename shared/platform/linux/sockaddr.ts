@@ -54,9 +54,9 @@ export function encodeSockaddr(address: SocketAddress): Buffer {
 
 /** The socket address of a transport. */
 export function transportSockaddr(address: TransportAddress): SocketAddress {
-  return address.scheme === 'unix'
-    ? { family: 'unix', path: address.path }
-    : { family: 'ip', ip: address.host, port: address.port };
+  if (address.scheme === 'unix') return { family: 'unix', path: address.path };
+  if (address.scheme === 'vsock') return { family: 'vsock', cid: address.cid, port: address.port };
+  return { family: 'ip', ip: address.host, port: address.port };
 }
 
 /** The family of an encoded address. */
@@ -70,6 +70,16 @@ export function decodeIp(sockaddr: Buffer): { ip: string; port: number } | undef
   if (family !== AF_INET && family !== AF_INET6) return undefined;
   const ip = family === AF_INET ? sockaddr.subarray(4, 8) : sockaddr.subarray(8, 24);
   return { ip: ipFromBytes(ip), port: sockaddr.readUInt16BE(2) };
+}
+
+/** Whether TCP runs in a family. */
+export function isIp(family: number): boolean {
+  return family === AF_INET || family === AF_INET6;
+}
+
+/** The CID of a vsock address that the kernel wrote; undefined for other families. */
+export function cidOf(sockaddr: Buffer): number | undefined {
+  return familyOf(sockaddr) === AF_VSOCK ? sockaddr.readUInt32LE(8) : undefined;
 }
 
 /** A zone is an interface's name or its number. */

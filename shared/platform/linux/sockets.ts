@@ -22,7 +22,14 @@ import { SO_SNDBUF } from './datagrams/numbers.ts';
 import { systemError } from './errno.ts';
 import type { Libc } from './libc.ts';
 import { ReservationFilter } from './reservation-filter.ts';
-import { decodeIp, encodeSockaddr, familyOf, MAX_SOCKADDR_BYTES, type SocketAddress } from './sockaddr.ts';
+import {
+  decodeIp,
+  encodeSockaddr,
+  familyOf,
+  isIp,
+  MAX_SOCKADDR_BYTES,
+  type SocketAddress,
+} from './sockaddr.ts';
 
 const FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 /** The kernel caps it at net.core.somaxconn, 4096 since Linux 5.4. */
@@ -53,7 +60,7 @@ export class Sockets {
     const fd = this.libc.socket(family, SOCK_STREAM | FLAGS, 0);
     if (fd < 0) throw systemError('socket', name, this.libc.errno());
     try {
-      if (family !== AF_UNIX) {
+      if (isIp(family)) {
         this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
         this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1); // accepted sockets inherit it (tcp_create_openreq_child)
         if (family === AF_INET6) this.setInt(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -106,12 +113,12 @@ export class Sockets {
   open(sockaddr: Buffer): number {
     const family = familyOf(sockaddr);
     const fd = this.libc.socket(family, SOCK_STREAM | FLAGS, 0);
-    if (fd >= 0 && family !== AF_UNIX) this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (fd >= 0 && isIp(family)) this.setInt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     return fd;
   }
 
-  /** Two unix stream sockets that are joined. @returns undefined with errno when there are none */
-  pair(): [number, number] | undefined {
+  /** Two unix sockets that are connected. @returns undefined with errno when there are none */
+  pair(): readonly [number, number] | undefined {
     const { address, bytes } = this.option;
     if (this.libc.socketpair(AF_UNIX, SOCK_STREAM | FLAGS, 0, address) < 0) return undefined;
     return [bytes.readInt32LE(0), bytes.readInt32LE(4)];
@@ -134,7 +141,8 @@ export class Sockets {
 
   /**
    * Asks whether a stream still takes bytes, by sending none: it fails where the peer has reset the stream, or
-   * a unix peer has closed it (tcp_sendmsg_locked and unix_stream_sendmsg look before they loop).
+   * a unix or vsock peer has closed it (tcp_sendmsg_locked, unix_stream_sendmsg and vsock_connectible_sendmsg look
+   * before they loop).
    * @returns 0 or the errno
    */
   probe(fd: number): number {

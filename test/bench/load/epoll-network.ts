@@ -72,6 +72,7 @@ export class EpollNetwork implements Network {
     accepted: (connection: Connection) => ConnectionHandler,
   ): Promise<void> {
     const fd = this.sockets.openListener({ family: 'ip', ip, port }, `${ip}:${port}`);
+    this.sockets.answer(fd);
     this.watch(fd, EPOLLIN, {
       ready: () => {
         for (;;) {
@@ -98,7 +99,9 @@ export class EpollNetwork implements Network {
 
   async bindDatagrams(ip: string, port: number, handler: DatagramHandler): Promise<Datagrams> {
     const options = { tellsLocal: false, bufferBytes: DATAGRAM_BUFFER };
-    return this.watchDatagrams(this.udp.bind({ ip, port }, `${ip}:${port}`, options), handler);
+    const fd = this.udp.bind({ ip, port }, `${ip}:${port}`, options);
+    this.udp.answer(fd);
+    return this.watchDatagrams(fd, handler);
   }
 
   async connectDatagrams(port: number, handler: DatagramHandler): Promise<Datagrams> {

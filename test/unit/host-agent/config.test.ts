@@ -14,12 +14,23 @@ describe('host-agent options', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  it('knows who may connect to which VM over vsock', () => {
+    const config = hostConfig({ listen: ['a=vsock://:1', 'vsock://:2'], peerCid: ['a=3,4', 'any'] });
+    expect(config.peerCids).toEqual([
+      { vm: 'a', peers: { list: [3, 4], least: 0 } },
+      { vm: 'default', peers: { list: undefined, least: 0 } },
+    ]);
+  });
+
   it.each([
     [{}, /--connect <url>.*--listen <url>/],
     [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs/],
     [{ connect: ['a=unix:///a'], listen: ['a=unix:///b'] }, /"a" has two URLs/],
     [{ connect: ['unix:///a'], control: ['b=unix:///c'] }, /VM "b", which has no/],
     [{ connect: ['what:///a'] }, /unknown scheme "what:"/],
+    [{ connect: ['vsock://:1'] }, /says nobody to dial/],
+    [{ connect: ['unix:///a'], peerCid: ['b=3'] }, /VM "b", which has no.*--peer-cid NAME=<cids>/],
+    [{ connect: ['unix:///a'], peerCid: ['0'] }, /neither "any" nor a list/],
     [{ connect: ['unix:///a'], lane: 'fast' }, /unknown lane "fast"/],
   ])('refuses %j', (options, why) => {
     expect(() => hostConfig(options)).toThrow(why);
@@ -27,6 +38,13 @@ describe('host-agent options', () => {
 });
 
 describe('vm-shim options', () => {
+  it('takes the host only over vsock, unless told', () => {
+    expect(shimConfig({ listen: 'vsock://:1' }).peerCids).toEqual({ list: [2], least: 0 });
+    expect(shimConfig({ listen: 'vsock://:1', peerCid: '2,1' }).peerCids.list).toEqual([2, 1]);
+    expect(() => shimConfig({ listen: 'vsock://:1', peerCid: 'host' })).toThrow(/neither "any"/);
+    expect(() => shimConfig({ connect: 'vsock://:1' })).toThrow(/says nobody to dial/);
+  });
+
   it('takes exactly one of --listen and --connect', () => {
     expect(shimConfig({ listen: 'unix:///a' }).listen?.url).toBe('unix:///a');
     expect(() => shimConfig({})).toThrow(/either --listen/);

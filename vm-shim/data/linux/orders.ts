@@ -2,11 +2,22 @@
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
 import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
+import type { PeerCids } from '../../../shared/transport/peer-cids.ts';
+
+export interface ListenOrder {
+  readonly fd: number;
+  /** Of its socket address. */
+  readonly family: number;
+  /** Who may connect, where the family tells. */
+  readonly peers: PeerCids;
+  /** Streams of others; one cell that all threads share. */
+  readonly refused: Int32Array;
+}
 
 export type ShimOrder =
   | StreamOrder
   | LinkOrder
-  | { readonly type: 'listen'; readonly fd: number; readonly tcp: boolean }
+  | { readonly type: 'listen'; readonly listener: ListenOrder }
   /** No more streams; answered by `deaf`. */
   | { readonly type: 'unlisten' }
   /**

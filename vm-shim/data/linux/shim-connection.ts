@@ -6,7 +6,6 @@ import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EINPROGRESS } from '../../../shared/platform/linux/errno.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import { TUNNEL_TCP, TUNNEL_UNIX } from '../../../shared/platform/linux/side.ts';
 import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
@@ -33,7 +32,7 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
     this.owner = owner;
     this.streamId = streamId;
     this.container = container;
-    this.relay = new Relay(shim.reactor, fd, shim.tcp ? TUNNEL_TCP : TUNNEL_UNIX, this);
+    this.relay = new Relay(shim.reactor, fd, shim.kind, this);
     shim.reactor.hand(fd, this.relay.initiating);
   }
 

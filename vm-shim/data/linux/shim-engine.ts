@@ -1,8 +1,9 @@
 /** The Linux engine of the VM shim, seen from the main thread: it listens, and serves what workers leave to it. */
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Limit } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { Logger } from '../../../shared/logger.ts';
+import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
 import type { Libc } from '../../../shared/platform/linux/libc.ts';
 import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
@@ -12,11 +13,16 @@ import {
   openTcpListener,
   openUnixListener,
 } from '../../../shared/platform/linux/open-listener.ts';
+import { openVsockListener } from '../../../shared/platform/linux/open-vsock-listener.ts';
+import { refusedCell } from '../../../shared/platform/linux/peer-check.ts';
+import { encodeSockaddr, familyOf, transportSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
 import type { TransportAddress } from '../../../shared/transport/address.ts';
-import { listening } from '../../../shared/transport/listen.ts';
+import type { Bridge } from '../../../shared/transport/bridge.ts';
+import { type ListenOptions, listening } from '../../../shared/transport/listen.ts';
+import { HOST_ONLY } from '../../../shared/transport/peer-cids.ts';
 import type { StreamListener } from '../../../shared/transport/transport.ts';
 import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared } from './orders.ts';
 
@@ -40,6 +46,8 @@ export class ShimEngine {
   private readonly sockets: Sockets;
   private readonly keys = new Map<string, { owner: number; udpFlows: boolean }>();
   private listener: Listener | undefined;
+  private listenOrder: ShimOrder | undefined;
+  private bridge: Bridge | undefined;
   private readonly waiting = new Set<number>();
   private deaf: (() => void) | undefined;
 
@@ -66,15 +74,18 @@ export class ShimEngine {
   }
 
   /** The counterpart of shared/transport/listen.ts, with the same errors; streams go to the workers. */
-  listen(address: TransportAddress): Promise<StreamListener> {
+  listen(address: TransportAddress, { peers = HOST_ONLY, bridge }: ListenOptions): Promise<StreamListener> {
     return listening(address, 'host', async () => {
-      const { libc } = this.options;
-      const listener =
-        address.scheme === 'unix'
-          ? await openUnixListener(this.sockets, libc, address.path)
-          : openTcpListener(this.sockets, libc, { ip: address.host, port: address.port });
+      const listener = await this.openListener(address);
       this.listener = listener;
-      this.pool.broadcast({ type: 'listen', fd: listener.fd, tcp: listener.tcp });
+      // Links are the main thread's, which cannot use every descriptor itself.
+      this.bridge = address.scheme === 'vsock' ? bridge : undefined;
+      const family = familyOf(encodeSockaddr(transportSockaddr(address)));
+      this.listenOrder = {
+        type: 'listen',
+        listener: { fd: listener.fd, family, peers, refused: refusedCell() },
+      };
+      this.pool.broadcast(this.listenOrder);
       listener.open();
       return { port: listener.port, close: () => this.unlisten(listener) };
     });
@@ -95,6 +106,14 @@ export class ShimEngine {
 
   close(): Promise<void> {
     return this.pool.close({ type: 'stop' });
+  }
+
+  private async openListener(address: TransportAddress): Promise<Listener> {
+    const { sockets } = this;
+    const { libc } = this.options;
+    if (address.scheme === 'unix') return openUnixListener(sockets, libc, address.path);
+    if (address.scheme === 'vsock') return openVsockListener(sockets, address);
+    return openTcpListener(sockets, libc, { ip: address.host, port: address.port });
   }
 
   private unlisten(listener: Listener): Promise<void> {
@@ -118,8 +137,7 @@ export class ShimEngine {
 
   private briefing(): ShimOrder[] {
     const orders: ShimOrder[] = [...this.keys].map(([key, known]) => ({ type: 'key', key, ...known }));
-    if (this.listener !== undefined)
-      orders.push({ type: 'listen', fd: this.listener.fd, tcp: this.listener.tcp });
+    if (this.listener !== undefined && this.listenOrder !== undefined) orders.push(this.listenOrder);
     return orders;
   }
 
@@ -133,10 +151,7 @@ export class ShimEngine {
   }
 
   private adopt(fd: number, bytes: Uint8Array): void {
-    const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
-    const stream = new Socket(options as ConstructorParameters<typeof Socket>[0]);
-    stream.on('error', () => {}); // its peer may be gone by now; 'close' follows
-    stream.pause();
+    const stream = this.bridge?.adopt(fd) ?? adoptSocket(fd);
     stream.setNoDelay(true);
     stream.unshift(Buffer.from(bytes));
     this.options.onStream(stream);

@@ -6,7 +6,9 @@ import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
+import { PeerCheck } from '../../../shared/platform/linux/peer-check.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
@@ -35,7 +37,8 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   /** Of streams that have not said what they are. */
   readonly unknown: Limit;
   readonly targets = new TargetCache();
-  tcp = false;
+  /** What the streams at the well-known port are. */
+  kind: SideKind = TUNNEL_UNIX;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
   private readonly links: WorkerLinks;
@@ -45,6 +48,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   private readonly datagrams = new Set<DatagramExits>();
   private batches: Batches | undefined;
   private readonly connections = new Set<Carried>();
+  private peers: PeerCheck | undefined;
   private listenFd = -1;
   private listening = false;
   private readonly pause: AcceptPause;
@@ -74,8 +78,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     if (this.streams.take(order) || this.links.take(order)) return;
     switch (order.type) {
       case 'listen':
-        this.listenFd = order.fd;
-        this.tcp = order.tcp;
+        this.listenFd = order.listener.fd;
+        this.kind = tunnelKind(order.listener.family);
+        this.peers = new PeerCheck(order.listener.peers, order.listener.refused, this.log);
         return this.listen();
       case 'unlisten':
         this.deafen();
@@ -164,7 +169,8 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
-      if (this.unknown.take()) new IncomingStream(this, fd);
+      if (this.peers?.admits(this.reactor.sockets.peer) !== false && this.unknown.take())
+        new IncomingStream(this, fd);
       else this.reactor.close(fd);
       if (this.isAhead()) return this.rotate();
     }

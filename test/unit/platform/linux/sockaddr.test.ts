@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { decodeIp, encodeSockaddr, familyOf } from '../../../../shared/platform/linux/sockaddr.ts';
+import {
+  cidOf,
+  decodeIp,
+  encodeSockaddr,
+  familyOf,
+  isIp,
+} from '../../../../shared/platform/linux/sockaddr.ts';
 
 /** What a little-endian Linux has in memory, from ip(7), ipv6(7), unix(7) and vsock(7). */
 describe('socket addresses', () => {
@@ -18,6 +24,9 @@ describe('socket addresses', () => {
       expect(decodeIp(encodeSockaddr({ family: 'ip', ip, port: 4711 }))).toEqual({ ip, port: 4711 });
     expect(decodeIp(encodeSockaddr({ family: 'unix', path: '/a' }))).toBeUndefined();
     expect(familyOf(encodeSockaddr({ family: 'unix', path: '/a' }))).toBe(1);
+    expect(cidOf(encodeSockaddr({ family: 'vsock', cid: 0xffff_fffe, port: 1 }))).toBe(0xffff_fffe);
+    expect(cidOf(encodeSockaddr({ family: 'ip', ip: '::1', port: 1 }))).toBeUndefined();
+    expect([1, 2, 10, 40].filter(isIp)).toEqual([2, 10]);
   });
 
   it('refuses a path that has no room for its NUL', () => {

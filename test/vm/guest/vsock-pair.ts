@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import { callApi } from '../../helpers/api.ts';
+import { hostPort, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
+import { WAIT_MS } from './cases.ts';
+import type { Namespace } from './namespace.ts';
+
+export interface PairOptions {
+  readonly vm: Namespace;
+  readonly folder: string;
+  readonly engine: 'portable' | 'linux';
+  readonly lane: 'dedicated' | 'multiplexed';
+  readonly port: number;
+}
+
+/** A host agent and, in another namespace, a VM shim, joined by AF_VSOCK. */
+export class VsockPair {
+  readonly shim: Running;
+  readonly host: Running;
+  private readonly api: string;
+  private readonly lane: string;
+
+  private constructor(shim: Running, host: Running, api: string, lane: string) {
+    this.shim = shim;
+    this.host = host;
+    this.api = api;
+    this.lane = lane;
+  }
+
+  static async start({ vm, folder, engine, lane, port }: PairOptions): Promise<VsockPair> {
+    const api = join(folder, `api-${port}.sock`);
+    const common = ['--engine', engine, '--log-level', 'debug'];
+    const listen = ['--listen', `vsock://:${port}`, '--peer-cid', '1'];
+    const shim = vm.startPortferry('vm-shim', ...listen, ...common);
+    const connect = ['--connect', `vsock://local:${port}`, '--api', api, '--lane', lane];
+    const host = startPortferry('host-agent', ...connect, ...common);
+    const pair = new VsockPair(shim, host, api, lane);
+    try {
+      await pair.linked();
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${shim.stderr()}\n${host.stderr()}`);
+    }
+    return pair;
+  }
+
+  /** @throws when the lane is another one than that asked for */
+  async linked(): Promise<void> {
+    const { vms } = await untilLinked(this.host, this.api, WAIT_MS);
+    const lanes = vms.map(({ lane }) => lane);
+    if (lanes.length !== 1 || lanes[0] !== this.lane)
+      throw new Error(`expected the ${this.lane} lane, got ${lanes.join(', ')}`);
+  }
+
+  /** Publishes; answers the host port. */
+  async expose(spec: string): Promise<number> {
+    const { status, body } = await callApi(this.api, 'POST', { spec });
+    if (status !== 201) throw new Error(`expose ${spec} failed: ${JSON.stringify(body)}`);
+    return hostPort((body as { spec: string }).spec);
+  }
+
+  tcp(containerPort: number): Promise<number> {
+    return this.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${containerPort}`);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.host.kill('SIGKILL'), this.shim.kill('SIGKILL')]);
+  }
+}

@@ -1,0 +1,48 @@
+/** Group `vsock`: both programs in one guest, joined by AF_VSOCK over loopback, each in a network of its own. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { until } from '../../helpers/processes.ts';
+import { carryCases } from './carry-cases.ts';
+import { type Cases, same, WAIT_MS } from './cases.ts';
+import type { Containers } from './containers.ts';
+import { Namespace } from './namespace.ts';
+import { refusalCases } from './refusal-cases.ts';
+import { VsockPair } from './vsock-pair.ts';
+
+const SHAPES = [
+  ['portable', 'dedicated', 5_001],
+  ['linux', 'dedicated', 5_002],
+  ['portable', 'multiplexed', 5_003],
+] as const;
+
+export async function run(cases: Cases, bulkDigest: string): Promise<void> {
+  const { status } = spawnSync('modprobe', ['vsock_loopback']);
+  same(status, 0, 'modprobe vsock_loopback');
+  const folder = mkdtempSync('/tmp/vsock-');
+  const vm = await Namespace.make();
+  const script = fileURLToPath(new URL('containers.js', import.meta.url));
+  const serving = vm.startNode(script, folder);
+  const ports = () => {
+    if (serving.child.exitCode !== null) throw new Error(`the containers ended: ${serving.stderr()}`);
+    return serving.stdout().includes('\n') && (JSON.parse(serving.stdout()) as Containers);
+  };
+  const containers = await until('the containers', ports, WAIT_MS);
+  // Starting takes longest here, so all are started at once.
+  const pairs = SHAPES.map(async ([engine, lane, port]) => {
+    const what = `${lane} lane, ${engine} engine`;
+    let pair: VsockPair | undefined;
+    await cases.case(`${what}: the link comes up on that lane`, async () => {
+      pair = await VsockPair.start({ vm, folder, engine, lane, port });
+    });
+    return { what, pair };
+  });
+  for (const { what, pair } of await Promise.all(pairs)) {
+    if (pair === undefined) continue;
+    await carryCases(cases, what, pair, { containers, folder, bulkDigest });
+    await pair.close();
+  }
+  await refusalCases(cases, vm, folder, containers);
+  await serving.kill('SIGKILL');
+  await vm.close();
+}
