@@ -147,10 +147,11 @@ function connectVm(
   log: Logger,
   scope: Scope,
 ): void {
+  const opener = { ...dialer, address };
   const running = keepLinked({
     dialer,
-    establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, { ...dialer, address }),
+    establish: (stream) => link.establish(stream, true, opener),
+    serve: (up) => link.serve(up, opener),
     log: log.child({ vm: link.name }),
     signal: scope.signal,
   });
@@ -168,9 +169,10 @@ async function listenForVm(
   scope: Scope,
 ): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
+    const opener = { traits: listener.traits, dial: cannotDial };
     link
-      .establish(stream, false)
-      .then((up) => link.serve(up, { traits: listener.traits, dial: cannotDial }))
+      .establish(stream, false, opener)
+      .then((up) => link.serve(up, opener))
       .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
   };
   const listener = await listen(each.address, 'vm', accept, log, options);

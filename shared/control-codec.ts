@@ -6,6 +6,7 @@ import { Packr, Unpackr } from 'msgpackr';
 import { type ClaimMessage, readClaimMessage } from './claim-messages.ts';
 import { BridgeError, messageOf } from './errors.ts';
 import { STREAM_KEY_BYTES } from './preface.ts';
+import type { Lane } from './transport/choose.ts';
 
 /** What each side says of itself when a link begins. */
 export interface Hello {
@@ -31,8 +32,11 @@ export const LINK_VERSION = 1;
 export const MAX_HELLO_BYTES = 4096;
 
 export type ControlMessage =
-  /** Host to shim, first: the key that prefaces of this link's dedicated streams carry. */
-  | { readonly type: 'start'; readonly streamKey: Buffer }
+  /**
+   * Host to shim, first: the key that prefaces of this link's dedicated streams carry, and how the host is going to
+   * carry connections. The host says no more before it has heard `started`.
+   */
+  | { readonly type: 'start'; readonly streamKey: Buffer; readonly lane?: Lane }
   /** Shim to host: the link is up. */
   | { readonly type: 'started' }
   | ClaimMessage;
@@ -83,7 +87,9 @@ export function decodeControl(bytes: Buffer): ControlMessage {
       const key = map.streamKey;
       if (!Buffer.isBuffer(key) || key.length !== STREAM_KEY_BYTES)
         throw new BridgeError('PROTOCOL', 'control message "start" without a stream key');
-      return { type: 'start', streamKey: Buffer.from(key) };
+      const start = { type: 'start', streamKey: Buffer.from(key) } as const;
+      const { lane } = map;
+      return lane === 'dedicated' || lane === 'multiplexed' ? { ...start, lane } : start;
     }
     default: {
       const message = readClaimMessage(map);

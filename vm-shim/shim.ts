@@ -57,8 +57,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
-  // A shim that dials carries everything on its one link, which is no worker's.
-  const start = config.listen === undefined ? undefined : await chooseEngine(config, log);
+  const start = await chooseEngine(config, log);
   const engine =
     start === undefined
       ? undefined
@@ -68,9 +67,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           onStream: (stream) => acceptor.accept(stream),
           log,
         });
-  const keys = engine === undefined ? {} : { keys: engine };
   const claims = new ClaimBook({ log });
-  const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...keys });
+  const workers = engine === undefined ? {} : { keys: engine, carrier: engine.links };
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...workers });
   scope.defer(() => links.close());
   if (engine !== undefined) scope.defer(() => engine.close());
   // Closed before the links, so that the host hears of what is released.
@@ -95,7 +94,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       await scope.close();
       await running;
     };
-    return { url: undefined, threads: undefined, close };
+    return { url: undefined, threads: engine?.pool, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),

@@ -120,6 +120,23 @@ describe('a claim in the tree of the shim', () => {
   });
 });
 
+// On this lane of the Linux engine the session of the link, and with it every control message, passes through a worker.
+it('on the multiplexed lane a claim outlives the host agent too, and is released when the shim stops', async () => {
+  const muxed = await Pair.start('multiplexed');
+  try {
+    const { port } = await muxed.claim(loopback('tcp', echo.port), muxed.portFsUrl);
+    expect(await works(port)).toBe(true);
+    await muxed.host.kill('SIGKILL');
+    await until('the port to be gone', () => refuses(port));
+    muxed.startHost();
+    await until('the port to work again', () => works(port));
+    expect(await muxed.shim.kill('SIGTERM')).toBe(0);
+    expect(await refuses(port)).toBe(true);
+  } finally {
+    await muxed.close();
+  }
+});
+
 it('without a host agent, a claim is told so within 10 s', async () => {
   await pair.host.kill('SIGKILL');
   const spec = loopback('tcp', echo.port);

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
+import type { SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Channel } from '../../shared/mux/channel.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
@@ -21,6 +22,8 @@ export interface HostLinksOptions {
   readonly keys?: StreamKeys;
   /** Told of links, to claim over them. */
   readonly claims?: { linkUp(link: Link): void; linkDown(link: Link): void };
+  /** Carries sessions of the multiplexed lane. */
+  readonly carrier?: SessionCarrier;
 }
 
 /** Who else has to know which key belongs to which instance. */
@@ -45,8 +48,9 @@ export class HostLinks {
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Socket, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, log, signal } = this.options;
+    const { identity, legacyPeer, log, signal, carrier } = this.options;
     return establishLink(stream, {
+      ...(carrier === undefined ? {} : { carrier }),
       identity,
       dialled,
       legacyPeer,
@@ -68,7 +72,10 @@ export class HostLinks {
     if (link.has('dedicated'))
       this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.streams.linkUp(link);
-    log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
+    const { lane, carried } = link;
+    const peer = link.peer?.implementation ?? 'a vpnkit peer';
+    const carrier = carried === undefined ? 'the main thread' : `worker ${carried.worker}`;
+    log.info({ peer, lane, carrier }, `link is up, carried by ${carrier}`);
     claims?.linkUp(link);
     const reason = await link.closed;
     claims?.linkDown(link);
