@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
@@ -7,7 +8,7 @@ import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
-import { parseAddress } from '../shared/transport/address.ts';
+import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
@@ -139,7 +140,7 @@ function dataLimits(
 
 function connectVm(
   link: VmLink,
-  dialer: Dialer,
+  dialer: Dialer<Socket>,
   address: VmAddress['address'],
   log: Logger,
   scope: Scope,
@@ -147,7 +148,7 @@ function connectVm(
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, { ...dialer, address }),
+    serve: (up) => link.serve(up, isPlainAddress(address) ? { ...dialer, address } : dialer),
     log: log.child({ vm: link.name }),
     signal: scope.signal,
   });

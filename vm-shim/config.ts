@@ -33,10 +33,19 @@ export function shimConfig(options: ShimOptions): ShimConfig {
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
   return Object.freeze({
-    listen: listen === undefined ? undefined : parseAddress(listen),
-    connect: connect === undefined ? undefined : parseDialAddress(connect),
+    listen: listen === undefined ? undefined : inVm(parseAddress(listen)),
+    connect: connect === undefined ? undefined : inVm(parseDialAddress(connect)),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),
   });
+}
+
+/** @throws BridgeError BAD_REQUEST for what only the machine has that runs the VM */
+function inVm(address: TransportAddress): TransportAddress {
+  if (address.scheme !== 'hybrid' && address.scheme !== 'hyperkit') return address;
+  throw new BridgeError(
+    'BAD_REQUEST',
+    `"${address.url}" is for the host agent; in the VM the same port is vsock://:${address.port} to listen, vsock://host:${address.port} to dial`,
+  );
 }

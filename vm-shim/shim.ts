@@ -6,6 +6,7 @@ import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
+import { isPlainAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
 import { listen } from '../shared/transport/listen.ts';
@@ -54,8 +55,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
-  // A shim that dials carries everything on its one link, which is no worker's.
-  const start = config.listen === undefined ? undefined : await chooseEngine(config, log);
+  // A shim that dials carries everything on its one link, which is no worker's; workers listen on plain sockets only.
+  const plain = config.listen !== undefined && isPlainAddress(config.listen) ? config.listen : undefined;
+  const start = plain === undefined ? undefined : await chooseEngine(config, log);
   const engine =
     start === undefined
       ? undefined
@@ -102,9 +104,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   });
   scope.defer(() => acceptor.close());
   const listener =
-    engine === undefined
+    engine === undefined || plain === undefined
       ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
-      : await engine.listen(config.listen!, { peers, bridge });
+      : await engine.listen(plain, { peers, bridge });
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
   return { url: listener.url, threads: engine?.pool, close: () => scope.close() };

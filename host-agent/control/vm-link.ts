@@ -4,11 +4,12 @@
  * dedicated streams are then dead.
  */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { TransportAddress } from '../../shared/transport/address.ts';
+import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
@@ -29,7 +30,7 @@ export interface VmLinkOptions {
 
 /** The way to a VM, as those who open its dedicated streams elsewhere see it. */
 export interface VmPath {
-  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: TransportAddress }): void;
+  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
   down(): void;
   /** Draws a number that no other stream to this VM has. */
   nextStreamId(): number;
@@ -38,8 +39,8 @@ export interface VmPath {
 /** How the streams of this VM are opened: what the transport can do, and a way to dial it where there is one. */
 export interface StreamOpener {
   readonly traits: TransportTraits;
-  /** Where it dials, where it does. */
-  readonly address?: TransportAddress;
+  /** Where it dials, where others can dial there as well. */
+  readonly address?: PlainAddress;
   dial(signal: AbortSignal): Promise<Socket>;
 }
 
@@ -66,7 +67,7 @@ export class VmLink implements LinkSource {
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
-  establish(stream: Socket, dialled: boolean): Promise<Link> {
+  establish(stream: Duplex, dialled: boolean): Promise<Link> {
     const { identity, legacyPeer, log, signal } = this.options;
     return establishLink(stream, {
       identity,

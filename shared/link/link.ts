@@ -5,7 +5,7 @@
  * `legacyPeer` says so, and then we stay strictly inside vpnkit's protocol.
  */
 import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   type ControlMessage,
   decodeControl,
@@ -85,7 +85,7 @@ export class Link {
   private readonly inbox: ControlMessage[] = [];
   private reader: ((message: ControlMessage) => void) | undefined;
 
-  constructor(stream: Socket, peer: Hello | undefined, options: LinkOptions) {
+  constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
     this.peer = peer;
     this.onStreamKey = options.onStreamKey;
     this.features = new Set(peer === undefined ? [] : FEATURES.filter((f) => peer.features.includes(f)));
@@ -182,7 +182,7 @@ export class Link {
  * Sets a link up on a fresh stream. On failure the stream is destroyed.
  * @throws BridgeError PROTOCOL (another protocol or version, no hello, wrong role), TIMEOUT, LINK_LOST, CANCELLED
  */
-export async function establishLink(stream: Socket, options: LinkOptions): Promise<Link> {
+export async function establishLink(stream: Duplex, options: LinkOptions): Promise<Link> {
   let link: Link | undefined;
   try {
     stream.write(encodeHandshake(encodeHello(options.identity.nextHello())));
