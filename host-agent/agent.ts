@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
@@ -9,15 +8,17 @@ import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
+import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
-import { createDialer } from '../shared/transport/dial.ts';
+import { dial } from '../shared/transport/dial.ts';
+import { isHostEnd } from '../shared/transport/link-address.ts';
+import { createLinkDialer } from '../shared/transport/link-dialer.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
-import type { Dialer } from '../shared/transport/transport.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
-import { VmLink } from './control/vm-link.ts';
+import { type StreamOpener, VmLink } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -94,7 +95,7 @@ async function compose(
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect)
-    connectVm(links.get(vm)!, createDialer(address, 'host', bridge), address, log, scope);
+    connectVm(links.get(vm)!, address, log, scope, bridge);
   const optionsOf = (vm: string) => ({
     bridge,
     peers: config.peerCids.find((each) => each.vm === vm)?.peers,
@@ -140,16 +141,23 @@ function dataLimits(
 
 function connectVm(
   link: VmLink,
-  dialer: Dialer<Socket>,
-  address: VmAddress['address'],
+  address: HostConfig['connect'][number]['address'],
   log: Logger,
   scope: Scope,
+  bridge: Bridge | undefined,
 ): void {
+  const logOfVm = log.child({ vm: link.name });
+  const dialer = createLinkDialer(address, logOfVm, bridge);
+  const opener: StreamOpener = {
+    traits: dialer.traits,
+    dial: isHostEnd(address) ? cannotDial : (signal) => dial(address, signal, bridge),
+    ...(isPlainAddress(address) ? { address } : {}),
+  };
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true),
-    serve: (up) => link.serve(up, isPlainAddress(address) ? { ...dialer, address } : dialer),
-    log: log.child({ vm: link.name }),
+    serve: (up) => link.serve(up, opener),
+    log: logOfVm,
     signal: scope.signal,
   });
   scope.defer(() => {
@@ -178,7 +186,7 @@ async function listenForVm(
 }
 
 function cannotDial(): Promise<never> {
-  return Promise.reject(new BridgeError('UNSUPPORTED', 'this VM dials us; we cannot dial it'));
+  return Promise.reject(new BridgeError('UNSUPPORTED', 'no more streams can be opened to this VM from here'));
 }
 
 async function serveTree(

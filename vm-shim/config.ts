@@ -1,11 +1,12 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import type { TransportAddress } from '../shared/transport/address.ts';
+import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
-  readonly listen: TransportAddress | undefined;
+  readonly listen: TransportAddress | VmEndAddress | undefined;
   readonly connect: TransportAddress | undefined;
   /** Who may connect over AF_VSOCK. */
   readonly peerCids: PeerCids;
@@ -33,19 +34,10 @@ export function shimConfig(options: ShimOptions): ShimConfig {
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
   return Object.freeze({
-    listen: listen === undefined ? undefined : inVm(parseAddress(listen)),
-    connect: connect === undefined ? undefined : inVm(parseDialAddress(connect)),
+    listen: listen === undefined ? undefined : parseVmLink(listen),
+    connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),
   });
-}
-
-/** @throws BridgeError BAD_REQUEST for what only the machine has that runs the VM */
-function inVm(address: TransportAddress): TransportAddress {
-  if (address.scheme !== 'hybrid' && address.scheme !== 'hyperkit') return address;
-  throw new BridgeError(
-    'BAD_REQUEST',
-    `"${address.url}" is for the host agent; in the VM the same port is vsock://:${address.port} to listen, vsock://host:${address.port} to dial`,
-  );
 }

@@ -9,9 +9,11 @@ import { Scope } from '../shared/scope.ts';
 import { isPlainAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
+import { isVmEnd } from '../shared/transport/link-address.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { HostLinks } from './control/host-links.ts';
+import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
@@ -24,6 +26,8 @@ export interface Shim {
   readonly url: string | undefined;
   /** The threads of the Linux engine; undefined with the portable one. */
   readonly threads: EngineThreads | undefined;
+  /** Settles when there is nothing left to serve, where that can be: rejects when nobody was served. */
+  readonly ended?: Promise<void>;
   /** Ends every link and connection. May be called twice. */
   close(): Promise<void>;
 }
@@ -76,8 +80,8 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
     for (const each of [...context.running]) each.stop(reason);
   });
-  if (config.connect !== undefined) {
-    const dialer = createDialer(config.connect, 'vm', bridge);
+  if (config.listen === undefined) {
+    const dialer = createDialer(config.connect!, 'vm', bridge);
     const running = keepLinked({
       dialer,
       establish: (stream) => links.establish(stream, true),
@@ -90,6 +94,12 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       await running;
     };
     return { url: undefined, threads: undefined, close };
+  }
+  if (isVmEnd(config.listen)) {
+    const ended = serveVmEnd(config.listen, links, log, signal);
+    scope.defer(() => ended.catch(() => {}));
+    log.info({ url: config.listen.url }, 'the VM shim listens');
+    return { url: config.listen.url, threads: undefined, ended, close: () => scope.close() };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -105,7 +115,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   scope.defer(() => acceptor.close());
   const listener =
     engine === undefined || plain === undefined
-      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
+      ? await listen(config.listen, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
       : await engine.listen(plain, { peers, bridge });
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');

@@ -2,6 +2,7 @@ import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { TransportAddress } from './address.ts';
 import type { Bridge } from './bridge.ts';
+import type { HostEndAddress, VmEndAddress } from './link-address.ts';
 import type { TransportTraits } from './transport.ts';
 
 export const LANES = ['auto', 'dedicated', 'multiplexed'] as const;
@@ -35,7 +36,7 @@ export function chooseLane(
  * @throws BridgeError UNSUPPORTED where it is needed and cannot be had, naming the URL
  */
 export async function bridgeFor(
-  addresses: readonly TransportAddress[],
+  addresses: readonly (TransportAddress | HostEndAddress | VmEndAddress)[],
   log: Logger,
 ): Promise<Bridge | undefined> {
   const vsock = addresses.find(({ scheme }) => scheme === 'vsock');

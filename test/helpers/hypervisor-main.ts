@@ -49,7 +49,9 @@ function hyperkit(host: Socket): void {
     if (request === null || Number.parseInt(request[1]!, 16) !== 3) return void host.destroy();
     dialVm(host, Number.parseInt(request[2]!, 16), (vm) => {
       host.pipe(vm);
-      vm.pipe(host);
+      vm.pipe(host, { end: false });
+      // A program of the VM that dies shuts both directions at once; one that half-closes takes bytes still.
+      vm.on('end', () => vm.write('', (error) => (error ? host.destroy() : host.end())));
       host.on('close', () => vm.destroy());
       vm.on('close', () => host.destroy());
     });

@@ -13,7 +13,7 @@ import {
   until,
   untilLinked,
 } from '../helpers/processes.ts';
-import { connectTo, fateOf, roundTrip } from '../helpers/stream-client.ts';
+import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { serveStreams } from '../helpers/stream-server.ts';
 import { digestOf, receiveBytes, sendBytes } from '../helpers/test-bytes.ts';
 
@@ -83,9 +83,11 @@ describe.each([
     // The VM goes and comes back.
     const open = await connectTo(published);
     open.write('open');
+    await readExactly(open, 4);
+    const fate = fateOf(open);
     await shim.kill('SIGKILL');
     await hypervisor.kill('SIGKILL');
-    expect((await fateOf(open)).how).toBe('ECONNRESET');
+    expect((await fate).how).toBe('ECONNRESET');
     rmSync(kind === 'hyperkit' ? join(dir, 'connect') : hostSide, { force: true });
     await until('the link to be down', async () => (await listForwards(api)).vms.every(({ up }) => !up));
     shim = group.start('vm-shim', '--listen', group.unixUrl('vm.sock'));
