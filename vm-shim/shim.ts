@@ -96,8 +96,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     return { url: undefined, threads: undefined, close };
   }
   if (isVmEnd(config.listen)) {
-    const ended = serveVmEnd(config.listen, links, log, signal);
-    scope.defer(() => ended.catch(() => {}));
+    const ended = serveVmEnd(config.listen, { links, log, signal, bridge });
+    const settled = ended.catch(() => {});
+    scope.defer(() => settled);
     log.info({ url: config.listen.url }, 'the VM shim listens');
     return { url: config.listen.url, threads: undefined, ended, close: () => scope.close() };
   }

@@ -39,17 +39,17 @@ export async function bridgeFor(
   addresses: readonly (TransportAddress | HostEndAddress | VmEndAddress)[],
   log: Logger,
 ): Promise<Bridge | undefined> {
-  const vsock = addresses.find(({ scheme }) => scheme === 'vsock');
-  if (vsock === undefined) return undefined;
+  const needy = addresses.find(({ scheme }) => scheme === 'vsock' || scheme === 'serial');
+  if (needy === undefined) return undefined;
   try {
     if (process.platform !== 'linux')
-      throw new BridgeError('UNSUPPORTED', `AF_VSOCK is for Linux, not ${process.platform}`);
+      throw new BridgeError('UNSUPPORTED', `${needy.scheme} is for Linux, not ${process.platform}`);
     const { loadLibc } = await import('../platform/linux/libc.ts');
     const libc = await loadLibc();
     const { LinuxBridge } = await import('../platform/linux/bridge/linux-bridge.ts');
     return new LinuxBridge(libc, log);
   } catch (error) {
-    throw new BridgeError('UNSUPPORTED', `${vsock.url} cannot be used: ${messageOf(error)}`, {
+    throw new BridgeError('UNSUPPORTED', `${needy.url} cannot be used: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -2,15 +2,28 @@
 import { BridgeError } from '../errors.ts';
 import { isPlainAddress, parseAddress, parseDialAddress, type TransportAddress } from './address.ts';
 import { type ExecAddress, parseExec } from './exec.ts';
+import { parseSerial, parseSerialSocket, type SerialAddress, type SerialSocketAddress } from './serial.ts';
 import { parseStdio, type StdioAddress } from './stdio.ts';
 
 /** Transports with one stream that the host begins. */
-export type HostEndAddress = ExecAddress;
+export type HostEndAddress = ExecAddress | SerialSocketAddress;
 /** Transports with one stream that a VM has from its start. */
-export type VmEndAddress = StdioAddress;
+export type VmEndAddress = StdioAddress | SerialAddress;
 
-const HOST_ENDS: ReadonlyMap<string, (url: string) => HostEndAddress> = new Map([['exec', parseExec]]);
-const VM_ENDS: ReadonlyMap<string, (url: string) => VmEndAddress> = new Map([['stdio', parseStdio]]);
+const HOST_ENDS: ReadonlyMap<string, (url: string) => HostEndAddress> = new Map<
+  string,
+  (url: string) => HostEndAddress
+>([
+  ['exec', parseExec],
+  ['serial+unix', parseSerialSocket],
+]);
+const VM_ENDS: ReadonlyMap<string, (url: string) => VmEndAddress> = new Map<
+  string,
+  (url: string) => VmEndAddress
+>([
+  ['stdio', parseStdio],
+  ['serial', parseSerial],
+]);
 
 /** Parses what `host-agent --connect` takes. @throws BridgeError BAD_REQUEST */
 export function parseHostLink(url: string): TransportAddress | HostEndAddress {

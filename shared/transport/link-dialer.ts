@@ -5,6 +5,7 @@ import type { Bridge } from './bridge.ts';
 import { createDialer } from './dial.ts';
 import { startCommand } from './exec.ts';
 import { type HostEndAddress, isHostEnd } from './link-address.ts';
+import { dialSerial } from './serial.ts';
 import type { Dialer } from './transport.ts';
 
 /** Opens the stream of a link from the host's side. @param bridge for what Node cannot dial itself */
@@ -22,5 +23,5 @@ export function createLinkDialer(
 }
 
 function dialHostEnd(address: HostEndAddress, signal: AbortSignal, log: Logger): Promise<Duplex> {
-  return startCommand(address, signal, log);
+  return address.scheme === 'exec' ? startCommand(address, signal, log) : dialSerial(address, signal);
 }
