@@ -98,9 +98,12 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   if (isVmEnd(config.listen)) {
     const ended = serveVmEnd(config.listen, { links, log, signal, bridge });
     const settled = ended.catch(() => {});
-    scope.defer(() => settled);
     log.info({ url: config.listen.url }, 'the VM shim listens');
-    return { url: config.listen.url, threads: undefined, ended, close: () => scope.close() };
+    const close = async (): Promise<void> => {
+      await scope.close();
+      await settled;
+    };
+    return { url: config.listen.url, threads: undefined, ended, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),

@@ -47,6 +47,12 @@ export class SerialSession {
     return this.pending;
   }
 
+  /** Begins: fills up a frame that the peer may still wait for, of whoever was here before us, and says who we are. */
+  begin(): void {
+    this.events.send(Buffer.alloc(HEADER_BYTES + MAX_PAYLOAD));
+    this.hello();
+  }
+
   /** Says who we are; repeated until the session has begun. */
   hello(): void {
     if (this.state === 'seeking') this.events.send(encodeSerialHello(this.mine, this.peer));

@@ -52,7 +52,7 @@ export class SerialStream extends Duplex {
       if (port.writableLength === 0) this.session.hello();
     }, times.helloMs);
     queueMicrotask(() => {
-      this.session.hello();
+      this.session.begin();
       if (rest.length > 0) this.receive(rest);
       port.resume();
     });

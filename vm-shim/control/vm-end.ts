@@ -25,10 +25,9 @@ export interface VmEndOptions {
  * @throws BridgeError when there is no such stream, and for stdio what establishing the link throws
  */
 export async function serveVmEnd(address: VmEndAddress, options: VmEndOptions): Promise<void> {
-  const { links, signal } = options;
+  const { links } = options;
   if (address.scheme === 'serial') return serveDevice(address, options);
   const stream = ownStdio();
-  signal.addEventListener('abort', () => stream.destroy(), { once: true });
   await links.serve(await links.establish(stream, false));
 }
 

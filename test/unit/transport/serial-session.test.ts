@@ -153,6 +153,21 @@ describe('a session over a serial port', () => {
     expect([again.open, next.open]).toEqual([true, true]);
   });
 
+  it('ends at once when the other side began anew in the middle of a frame', () => {
+    const [a, b] = [new Side(), new Side()];
+    meet(a, b);
+    a.session.write(Buffer.alloc(16_384, 'x'));
+    b.session.receive(a.take().subarray(0, 100));
+    const again = new Side();
+    again.session.begin();
+    b.session.receive(again.take());
+    expect(b.why).toMatch(/lost or garbled/);
+    const next = new Side();
+    next.session.receive(b.session.rest);
+    meet(again, next);
+    expect([again.open, next.open]).toEqual([true, true]);
+  });
+
   it('ends when the other side says so', () => {
     const [a, b] = [new Side(), new Side()];
     meet(a, b);
