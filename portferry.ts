@@ -10,6 +10,8 @@ const program = new Command('portferry')
   .description('Publishes ports of containers inside a virtual machine on the machine that runs it.')
   .version(VERSION)
   .exitOverride()
+  // `vm-shim mount` has options of the same names as `vm-shim`.
+  .enablePositionalOptions()
   .showHelpAfterError('(--help shows the options)');
 
 addHostCommands(program);

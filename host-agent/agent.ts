@@ -18,6 +18,7 @@ import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
+import { ShimClaims } from './control/shim-claims.ts';
 import { type StreamOpener, VmLink } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
@@ -79,23 +80,24 @@ async function compose(
   if (engine !== undefined) scope.defer(() => engine.close());
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
-  for (const { vm } of [...config.connect, ...config.listen]) {
-    const { legacyPeer, lane } = config;
-    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
-    links.set(
-      vm,
-      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, ...path }),
-    );
-  }
-  const limitsOf = dataLimits(limits, connections, [...links.keys()], log);
+  const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
+  const limitsOf = dataLimits(limits, connections, vms, log);
   const table = new ForwardTable(
     (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
     log,
   );
+  for (const vm of vms) {
+    const { legacyPeer, lane } = config;
+    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    const claims = new ShimClaims({ table, vm, log });
+    links.set(
+      vm,
+      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
+    );
+  }
 
   const urls: string[] = [];
-  for (const { vm, address } of config.connect)
-    connectVm(links.get(vm)!, address, log, scope, bridge);
+  for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope, bridge);
   const optionsOf = (vm: string) => ({
     bridge,
     peers: config.peerCids.find((each) => each.vm === vm)?.peers,
@@ -155,7 +157,7 @@ function connectVm(
   };
   const running = keepLinked({
     dialer,
-    establish: (stream) => link.establish(stream, true),
+    establish: (stream) => link.establish(stream, true, opener),
     serve: (up) => link.serve(up, opener),
     log: logOfVm,
     signal: scope.signal,
@@ -174,9 +176,10 @@ async function listenForVm(
   scope: Scope,
 ): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
+    const opener = { traits: listener.traits, dial: cannotDial };
     link
-      .establish(stream, false)
-      .then((up) => link.serve(up, { traits: listener.traits, dial: cannotDial }))
+      .establish(stream, false, opener)
+      .then((up) => link.serve(up, opener))
       .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
   };
   const listener = await listen(each.address, 'vm', accept, log, options);

@@ -3,8 +3,10 @@
  * the decoder also accepts typed arrays, records and extension types. The only import of msgpackr.
  */
 import { Packr, Unpackr } from 'msgpackr';
+import { type ClaimMessage, readClaimMessage } from './claim-messages.ts';
 import { BridgeError, messageOf } from './errors.ts';
 import { STREAM_KEY_BYTES } from './preface.ts';
+import type { Lane } from './transport/choose.ts';
 
 /** What each side says of itself when a link begins. */
 export interface Hello {
@@ -22,7 +24,7 @@ export interface Hello {
 }
 
 /** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
-export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows'] as const;
+export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export const LINK_VERSION = 1;
@@ -30,10 +32,14 @@ export const LINK_VERSION = 1;
 export const MAX_HELLO_BYTES = 4096;
 
 export type ControlMessage =
-  /** Host to shim, first: the key that prefaces of this link's dedicated streams carry. */
-  | { readonly type: 'start'; readonly streamKey: Buffer }
+  /**
+   * Host to shim, first: the key that prefaces of this link's dedicated streams carry, and how the host is going to
+   * carry connections. The host says no more before it has heard `started`.
+   */
+  | { readonly type: 'start'; readonly streamKey: Buffer; readonly lane?: Lane }
   /** Shim to host: the link is up. */
-  | { readonly type: 'started' };
+  | { readonly type: 'started' }
+  | ClaimMessage;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
@@ -81,10 +87,15 @@ export function decodeControl(bytes: Buffer): ControlMessage {
       const key = map.streamKey;
       if (!Buffer.isBuffer(key) || key.length !== STREAM_KEY_BYTES)
         throw new BridgeError('PROTOCOL', 'control message "start" without a stream key');
-      return { type: 'start', streamKey: Buffer.from(key) };
+      const start = { type: 'start', streamKey: Buffer.from(key) } as const;
+      const { lane } = map;
+      return lane === 'dedicated' || lane === 'multiplexed' ? { ...start, lane } : start;
     }
-    default:
-      throw new BridgeError('PROTOCOL', 'control message of an unknown type');
+    default: {
+      const message = readClaimMessage(map);
+      if (message === undefined) throw new BridgeError('PROTOCOL', 'control message of an unknown type');
+      return message;
+    }
   }
 }
 

@@ -95,6 +95,11 @@ const DEFAULT_ERRNO: Record<ErrorCode, ErrnoName> = {
   IO: 'EIO',
 };
 
+/** Whether a text from a wire is one of our codes. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(DEFAULT_ERRNO, text);
+}
+
 export class BridgeError extends Error {
   override readonly name = 'BridgeError';
   readonly code: ErrorCode;

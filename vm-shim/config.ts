@@ -1,6 +1,7 @@
+import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import type { TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
@@ -8,6 +9,10 @@ export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
   readonly listen: TransportAddress | VmEndAddress | undefined;
   readonly connect: TransportAddress | undefined;
+  /** Where the control filesystem is served. */
+  readonly portFs: TransportAddress | undefined;
+  /** Where gvproxy's API is served, to containers too. */
+  readonly gatewayApi: { readonly host: string; readonly port: number } | undefined;
   /** Who may connect over AF_VSOCK. */
   readonly peerCids: PeerCids;
   readonly legacyPeer: boolean;
@@ -19,6 +24,8 @@ export interface ShimConfig {
 export interface ShimOptions {
   readonly listen?: string;
   readonly connect?: string;
+  readonly portFs?: string;
+  readonly gatewayApi?: string;
   readonly peerCid?: string;
   readonly legacyPeer?: boolean;
   readonly engine?: string;
@@ -27,7 +34,7 @@ export interface ShimOptions {
 
 /** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function shimConfig(options: ShimOptions): ShimConfig {
-  const { listen, connect, legacyPeer = false } = options;
+  const { listen, connect, portFs, gatewayApi, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
       'BAD_REQUEST',
@@ -35,9 +42,27 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     );
   return Object.freeze({
     listen: listen === undefined ? undefined : parseVmLink(listen),
+    portFs: portFs === undefined ? undefined : parsePortFs(portFs),
+    gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
     connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),
   });
+}
+
+/** A kernel mounts it from a unix socket, whose permissions say who may. @throws BridgeError BAD_REQUEST */
+export function parsePortFs(url: string): TransportAddress & { readonly scheme: 'unix' } {
+  const address = parseAddress(url);
+  if (address.scheme === 'unix') return address;
+  throw new BridgeError('BAD_REQUEST', `--port-fs ${url}: it is served on a unix socket: unix:///path`);
+}
+
+function parseGateway(text: string): { host: string; port: number } {
+  const match = /^(\[[^\]]+\]|[^:[\]]+):(\d{1,5})$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, '') ?? '';
+  const port = Number(match?.[2]);
+  if (isIP(host) === 0 || port > 65_535)
+    throw new BridgeError('BAD_REQUEST', `--gateway-api "${text}" is not IP:PORT (IPv6 in brackets)`);
+  return { host, port };
 }

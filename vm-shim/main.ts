@@ -1,28 +1,50 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
-import { BridgeError } from '../shared/errors.ts';
+import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
 import type { ClaimedPort } from '../shared/portfs/claim-port.ts';
 import { parseDialAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
-import { shimConfig } from './config.ts';
+import { dial } from '../shared/transport/dial.ts';
+import { parsePortFs, shimConfig } from './config.ts';
 import { claim } from './control/claim.ts';
+import { checkSystem } from './mount/choose.ts';
+import { thisMachine } from './mount/machine.ts';
+import { mountPortFs } from './mount/mount-port-fs.ts';
 import { startShim } from './shim.ts';
+
+/** Where the README says to serve the control filesystem. */
+const DEFAULT_PORT_FS = 'unix:///run/portferry.sock';
+const DIAL_MS = 5_000;
 
 /** Adds the commands of the VM's side to the program. */
 export function addVmCommands(program: Command): void {
-  program
+  const shim = program
     .command('vm-shim')
     .description('run the VM side: accept connections from the host agent and dial containers')
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
+    .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket')
+    .option(
+      '--gateway-api <ip:port>',
+      "serve gvproxy's API there, for podman; containers that reach it can open host ports",
+    )
     .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
     .addOption(logLevelOption())
+    .enablePositionalOptions()
     .action(runShim);
+
+  shim
+    .command('mount')
+    .description('mount the control filesystem of a VM shim that runs here, with the 9P client of Linux')
+    .argument('[directory]', 'where', '/port')
+    .option('--port-fs <url>', 'where the VM shim serves it', DEFAULT_PORT_FS)
+    .action(runMount);
 
   program
     .command('claim')
@@ -47,6 +69,21 @@ async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: L
   } finally {
     await shim.close();
   }
+}
+
+async function runMount(directory: string, options: { portFs: string }): Promise<void> {
+  const address = parsePortFs(options.portFs);
+  checkSystem();
+  try {
+    (await dial(address, AbortSignal.timeout(DIAL_MS))).destroy();
+  } catch (error) {
+    const code = error instanceof BridgeError ? error.code : 'IO';
+    const said = `no control filesystem to mount: ${messageOf(error)}; portferry vm-shim --port-fs serves it`;
+    throw new BridgeError(code, said, { cause: error });
+  }
+  const point = resolve(directory);
+  const done = await mountPortFs(point, address.path, thisMachine);
+  process.stdout.write(`${point} ${done === 'already' ? 'is mounted already' : 'is mounted'}\n`);
 }
 
 async function runClaim(text: string, options: { control: string; to: string }): Promise<void> {

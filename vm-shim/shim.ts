@@ -12,7 +12,10 @@ import { createDialer } from '../shared/transport/dial.ts';
 import { isVmEnd } from '../shared/transport/link-address.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
+import { ClaimBook } from './control/claim-book.ts';
+import { serveGatewayApi } from './control/gateway-api.ts';
 import { HostLinks } from './control/host-links.ts';
+import { servePortFs } from './control/serve-port-fs.ts';
 import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
@@ -59,9 +62,10 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
-  // A shim that dials carries everything on its one link, which is no worker's; workers listen on plain sockets only.
+  // Workers listen on plain sockets only, and no worker carries the one stream that a VM has from its start.
   const plain = config.listen !== undefined && isPlainAddress(config.listen) ? config.listen : undefined;
-  const start = plain === undefined ? undefined : await chooseEngine(config, log);
+  const oneStream = config.listen !== undefined && isVmEnd(config.listen);
+  const start = oneStream ? undefined : await chooseEngine(config, log);
   const engine =
     start === undefined
       ? undefined
@@ -71,10 +75,15 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           onStream: (stream) => acceptor.accept(stream),
           log,
         });
-  const keys = engine === undefined ? {} : { keys: engine };
-  const links = new HostLinks({ identity, legacyPeer, context, log, signal, ...keys });
+  const claims = new ClaimBook({ log });
+  const workers = engine === undefined ? {} : { keys: engine, carrier: engine.links };
+  const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...workers });
   scope.defer(() => links.close());
   if (engine !== undefined) scope.defer(() => engine.close());
+  // Closed before the links, so that the host hears of what is released.
+  scope.defer(() => claims.close());
+  if (config.portFs !== undefined) await servePortFs(config.portFs, claims, log, scope);
+  if (config.gatewayApi !== undefined) await serveGatewayApi(config.gatewayApi, claims, log, scope);
   // Before the links go (cleanups run last first), so that the host hears of every reset.
   scope.defer(() => {
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
@@ -93,7 +102,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       await scope.close();
       await running;
     };
-    return { url: undefined, threads: undefined, close };
+    return { url: undefined, threads: engine?.pool, close };
   }
   if (isVmEnd(config.listen)) {
     const ended = serveVmEnd(config.listen, { links, log, signal, bridge });

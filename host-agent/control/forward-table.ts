@@ -21,6 +21,8 @@ export interface ClaimRequest {
   readonly lease: Lease;
   readonly vm: string;
   readonly spec: PortSpec;
+  /** Told when the claim is dropped, by whomever; not when the host agent stops. */
+  readonly onReleased?: () => void;
 }
 
 export interface Claim {
@@ -34,7 +36,7 @@ export interface Claim {
 }
 
 type OpenForward = (vm: string, spec: PortSpec) => Promise<{ resolved: PortSpec; forward: Forward }>;
-type Entry = Claim & { owner: string; lease: Lease; readonly forward: Forward };
+type Entry = Claim & { readonly forward: Forward; readonly onReleased?: () => void };
 
 export class ForwardTable {
   private readonly entries = new Set<Entry>();
@@ -98,12 +100,8 @@ export class ForwardTable {
     if (!this.entries.delete(entry)) return;
     this.limit.give();
     this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
+    if (!this.closed) entry.onReleased?.();
     await entry.forward.close(options);
-  }
-
-  /** Hands every claim of an owner to another one, e.g. of a shim's old link to its new one. */
-  replaceOwner(owner: string, next: { owner: string; lease: Lease }): void {
-    for (const entry of this.entries) if (entry.owner === owner) Object.assign(entry, next);
   }
 
   list(): Claim[] {

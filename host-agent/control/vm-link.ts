@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
+import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
@@ -24,13 +25,20 @@ export interface VmLinkOptions {
   readonly lane: LanePreference;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** Told of the link where workers open dedicated streams. */
+  /** Told of the link where workers carry connections. */
   readonly path?: VmPath;
+  /** Told of the link for the claims that the shim makes over it. */
+  readonly claims?: { linkUp(link: Link): void; linkDown(): void; close(): void };
 }
 
-/** The way to a VM, as those who open its dedicated streams elsewhere see it. */
+/** The way to a VM, as those who carry its connections elsewhere see it. */
 export interface VmPath {
+  /** Carries sessions of the multiplexed lane. */
+  readonly carrier: SessionCarrier;
+  /** Connections have dedicated streams from now on. */
   up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
+  /** Connections are channels of a session that a worker carries. */
+  upCarried(session: CarriedSession): void;
   down(): void;
   /** Draws a number that no other stream to this VM has. */
   nextStreamId(): number;
@@ -67,9 +75,11 @@ export class VmLink implements LinkSource {
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
-  establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, log, signal } = this.options;
+  establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
+    const { identity, legacyPeer, log, signal, lane, path } = this.options;
     return establishLink(stream, {
+      ...(path === undefined ? {} : { carrier: path.carrier }),
+      chooseLane: (peerKnowsDedicated) => chooseLane(traits, lane, peerKnowsDedicated).lane,
       identity,
       dialled,
       legacyPeer,
@@ -85,7 +95,7 @@ export class VmLink implements LinkSource {
 
   /** Makes a link the one in use, until it is over. */
   async serve(link: Link, opener: StreamOpener): Promise<void> {
-    const { lane: preference, log, path } = this.options;
+    const { lane: preference, log, path, claims } = this.options;
     const { lane, why } = chooseLane(opener.traits, preference, link.has('dedicated'));
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
@@ -105,7 +115,9 @@ export class VmLink implements LinkSource {
     this.active = active;
     this.streams.linkUp(link);
     const { address } = opener;
-    if (lane === 'dedicated' && address !== undefined)
+    const { carried } = link;
+    if (carried !== undefined) path?.upCarried(carried);
+    else if (lane === 'dedicated' && address !== undefined)
       path?.up({
         streams: this.streams,
         streamKey: link.streamKey,
@@ -114,13 +126,16 @@ export class VmLink implements LinkSource {
       });
     else path?.down();
     const peer = link.peer?.implementation ?? 'a vpnkit peer';
-    log.info({ peer, lane, why }, `link is up (${lane} lane)`);
+    const carrier = carrierOf(link, lane, path !== undefined);
+    log.info({ peer, lane, why, carrier }, `link is up (${lane} lane, carried by ${carrier})`);
+    claims?.linkUp(link);
     for (const waiter of [...this.waiters]) waiter(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     if (this.active !== active) return;
     this.active = undefined;
     path?.down();
+    claims?.linkDown();
     this.streams.linkDown();
   }
 
@@ -157,6 +172,7 @@ export class VmLink implements LinkSource {
 
   /** Ends the link and every dedicated stream that waits for it. */
   close(): void {
+    this.options.claims?.close();
     this.streams.end();
     this.active?.link.close();
   }
@@ -167,4 +183,10 @@ export class VmLink implements LinkSource {
     this.streams = new PeerStreams();
     this.instance = instance;
   }
+}
+
+/** Who carries the connections of a link, for the log. */
+function carrierOf({ carried }: Link, lane: string, workers: boolean): string {
+  if (carried !== undefined) return `worker ${carried.worker}`;
+  return workers && lane === 'dedicated' ? 'all workers' : 'the main thread';
 }

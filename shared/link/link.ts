@@ -5,6 +5,7 @@
  * `legacyPeer` says so, and then we stay strictly inside vpnkit's protocol.
  */
 import { randomBytes } from 'node:crypto';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
   type ControlMessage,
@@ -17,22 +18,26 @@ import {
   type Hello,
   LINK_VERSION,
 } from '../control-codec.ts';
-import { BridgeError } from '../errors.ts';
+import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
 import { MuxSession } from '../mux/session.ts';
-import { LEGACY_WINDOW_SIZES, WINDOW_SIZES } from '../mux/window.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
+import type { Lane } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
+import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { readHead } from './read-head.ts';
+import {
+  type CarriedSession,
+  type SessionCarrier,
+  type SessionSettings,
+  sessionOptions,
+} from './session-settings.ts';
 
 /** How long each step of setting up a link may take, milliseconds. */
 const STEP_MS = 10_000;
-/** Most channels on one link. */
-export const MAX_CHANNELS = 4_096;
-
 /** Who we are, the same on every link of this process. */
 export class LinkIdentity {
   readonly role: 'host' | 'shim';
@@ -63,7 +68,11 @@ export interface LinkOptions {
   readonly legacyPeer: boolean;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** The peer opened a channel. */
+  /** Host: the lane of this link, once the peer has said hello. */
+  readonly chooseLane?: (peerKnowsDedicated: boolean) => Lane;
+  /** Who carries the sessions of the multiplexed lane, where that is not this thread. */
+  readonly carrier?: SessionCarrier;
+  /** The peer opened a channel of a session that this thread carries. */
   readonly onChannel: (channel: Channel, link: Link) => void;
   /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
   readonly onStreamKey?: (link: Link) => void;
@@ -74,105 +83,184 @@ export interface LinkOptions {
 export class Link {
   /** What the peer said of itself; undefined for a vpnkit peer. */
   readonly peer: Hello | undefined;
-  readonly session: MuxSession;
   /** Resolves with the reason when the link is over. */
   readonly closed: Promise<BridgeError>;
   /** Ties dedicated streams to this link; empty towards a vpnkit peer. */
   streamKey: Buffer = Buffer.alloc(0);
+  /** How the host carries connections; on the shim undefined where the host does not say. */
+  lane: Lane | undefined;
   private readonly features: ReadonlySet<string>;
-  private readonly driver: MuxDriver;
-  private readonly onStreamKey: ((link: Link) => void) | undefined;
-  private readonly inbox: ControlMessage[] = [];
-  private reader: ((message: ControlMessage) => void) | undefined;
+  private readonly stream: Duplex;
+  private readonly options: LinkOptions;
+  private readonly over: (reason: BridgeError) => void;
+  private here: { readonly session: MuxSession; readonly driver: MuxDriver } | undefined;
+  private elsewhere: CarriedSession | undefined;
+  private ended = false;
+  private readonly inbox = new ControlInbox();
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
+    this.stream = stream;
     this.peer = peer;
-    this.onStreamKey = options.onStreamKey;
+    this.options = options;
     this.features = new Set(peer === undefined ? [] : FEATURES.filter((f) => peer.features.includes(f)));
     const { promise, resolve } = deferred<BridgeError>();
     this.closed = promise;
-    this.driver = new MuxDriver(stream, (error) => {
-      if (error.code === 'PROTOCOL') {
-        const lately = this.session.dump();
-        options.log.error({ lately }, `link ended: the peer broke the protocol: ${error.message}`);
-      }
-      resolve(error);
-    });
-    this.session = new MuxSession(
-      {
-        ids: options.dialled ? 'down' : 'up',
-        extensions: {
-          dialResults: this.has('dial-result'),
-          resets: this.has('reset'),
-          control: this.has('control'),
-          dedicated: this.has('dedicated'),
-        },
-        windows: peer === undefined ? LEGACY_WINDOW_SIZES : WINDOW_SIZES,
-        maxChannels: MAX_CHANNELS,
-      },
-      {
-        open: (channel) => options.onChannel(channel, this),
-        control: (payload) => this.take(decodeControl(payload)),
-        streamReset: (streamId, errno) => options.onStreamReset(streamId, errno, this),
-        writable: () => this.driver.schedule(),
-      },
-    );
-    this.driver.start(this.session);
+    this.over = (reason) => {
+      this.ended = true;
+      resolve(reason);
+    };
+  }
+
+  /** The session, where this thread carries it. */
+  get session(): MuxSession {
+    if (this.here === undefined) throw new BridgeError('LINK_LOST', 'this thread does not carry the link');
+    return this.here.session;
+  }
+
+  /** The session, where a worker carries it. */
+  get carried(): CarriedSession | undefined {
+    return this.elsewhere;
   }
 
   has(feature: Feature): boolean {
     return this.features.has(feature);
   }
 
+  /** Sends a control message. @throws BridgeError UNSUPPORTED when the peer takes none */
+  send(message: ControlMessage): void {
+    (this.elsewhere ?? this.session).sendControl(encodeControl(message));
+  }
+
+  /**
+   * Hands over the control messages that come from now on, and those that came behind `start` and `started`. What the
+   * handler throws ends the link.
+   */
+  receive(handler: (message: ControlMessage) => void): void {
+    try {
+      this.inbox.handle(handler);
+    } catch (error) {
+      this.close(error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error)));
+    }
+  }
+
   /** Says that we abort a dedicated stream. */
   sendStreamReset(streamId: number, errno: number): void {
-    this.session.sendStreamReset(streamId, errno);
+    (this.elsewhere ?? this.session).sendStreamReset(streamId, errno);
   }
 
   /** Ends the link; every channel on it is reset. */
   close(reason = new BridgeError('LINK_LOST', 'we closed the link')): void {
-    this.driver.stop(reason);
+    this.elsewhere?.close(reason);
+    this.here?.driver.stop(reason);
+  }
+
+  /** Sets the session up on both sides. */
+  async begin(): Promise<void> {
+    const { identity, chooseLane } = this.options;
+    const host = identity.role === 'host';
+    if (host) this.lane = chooseLane?.(this.has('dedicated'));
+    const moveAway = host ? this.mover : undefined;
+    if (moveAway !== undefined) await moveAway();
+    else this.carryHere();
+    if (this.has('control')) await (host ? this.start() : this.awaitStart());
+  }
+
+  /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
+  private get mover(): (() => Promise<void>) | undefined {
+    const able = this.lane === 'multiplexed' && this.has('control') && this.has('udp-flows');
+    const { stream } = this;
+    const { carrier } = this.options;
+    if (!able || carrier === undefined || !(stream instanceof Socket)) return undefined;
+    return () => this.moveAway(carrier, stream);
+  }
+
+  private get settings(): SessionSettings {
+    return {
+      dialled: this.options.dialled,
+      legacy: this.peer === undefined,
+      extensions: {
+        dialResults: this.has('dial-result'),
+        resets: this.has('reset'),
+        control: this.has('control'),
+        dedicated: this.has('dedicated'),
+      },
+    };
+  }
+
+  private carryHere(): void {
+    const { onChannel, onStreamReset } = this.options;
+    const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
+    const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
+      open: (channel) => onChannel(channel, this),
+      control: (payload) => this.inbox.take(decodeControl(payload)),
+      streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
+      writable: () => driver.schedule(),
+    });
+    this.here = { session, driver };
+    driver.start(session);
+  }
+
+  private async moveAway(carrier: SessionCarrier, stream: Socket): Promise<void> {
+    const carried = await carrier.carry(stream, this.settings, {
+      control: (payload) => {
+        try {
+          this.inbox.take(decodeControl(payload));
+        } catch (error) {
+          carried.close(error as BridgeError);
+        }
+      },
+      streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
+      over: (reason, lately) => this.lost(reason, lately),
+    });
+    this.elsewhere = carried;
+  }
+
+  private lost(error: BridgeError, lately: readonly string[]): void {
+    if (this.ended) return;
+    if (error.code === 'PROTOCOL')
+      this.options.log.error({ lately }, `link ended: the peer broke the protocol: ${error.message}`);
+    this.over(error);
   }
 
   /** Host: hands over the stream key and waits until the shim has it. */
-  async start(): Promise<void> {
+  private async start(): Promise<void> {
+    const { lane } = this;
     this.streamKey = randomBytes(STREAM_KEY_BYTES);
-    this.session.sendControl(encodeControl({ type: 'start', streamKey: this.streamKey }));
+    this.send({ type: 'start', streamKey: this.streamKey, ...(lane === undefined ? {} : { lane }) });
     const answer = await this.nextMessage();
     if (answer.type !== 'started')
       throw new BridgeError('PROTOCOL', `the shim answered "start" with "${answer.type}"`);
   }
 
   /** Shim: waits for the host's `start`. */
-  async awaitStart(): Promise<void> {
+  private async awaitStart(): Promise<void> {
     const message = await this.nextMessage();
     if (message.type !== 'start')
       throw new BridgeError('PROTOCOL', `the host began with "${message.type}" instead of "start"`);
     this.streamKey = message.streamKey;
-    this.onStreamKey?.(this);
-    this.session.sendControl(encodeControl({ type: 'started' }));
-  }
-
-  private take(message: ControlMessage): void {
-    if (this.reader !== undefined) this.reader(message);
-    else if (this.inbox.length < 4) this.inbox.push(message);
-    else throw new BridgeError('PROTOCOL', 'control messages that nobody asked for');
+    this.lane = message.lane;
+    this.options.onStreamKey?.(this);
+    const { here, mover } = this;
+    if (mover !== undefined && here !== undefined) {
+      // The host says nothing before it has heard `started`, so the stream stands between two frames.
+      here.driver.release();
+      this.here = undefined;
+      await mover();
+    }
+    this.send({ type: 'started' });
   }
 
   private async nextMessage(): Promise<ControlMessage> {
-    const queued = this.inbox.shift();
-    if (queued !== undefined) return queued;
     const { promise, resolve, reject } = deferred<ControlMessage>();
-    this.reader = resolve;
     const timer = setTimeout(
       () => reject(new BridgeError('TIMEOUT', `the peer was silent for ${STEP_MS / 1000} s after its hello`)),
       STEP_MS,
     );
     void this.closed.then(reject);
+    this.inbox.next(resolve);
     try {
       return await promise;
     } finally {
-      this.reader = undefined;
       clearTimeout(timer);
     }
   }
@@ -195,7 +283,7 @@ export async function establishLink(stream: Duplex, options: LinkOptions): Promi
     const peer = payload.length === 0 ? undefined : decodeHello(payload);
     checkPeer(peer, options);
     link = new Link(stream, peer, options);
-    if (link.has('control')) await (options.identity.role === 'host' ? link.start() : link.awaitStart());
+    await link.begin();
     return link;
   } catch (error) {
     link?.close();

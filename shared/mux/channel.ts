@@ -26,6 +26,20 @@ export interface ChannelHandler {
   closed(): void;
 }
 
+/**
+ * Where a channel's payload is drawn from when it is its turn, in place of `write`: nothing is read before it can be
+ * sent, so nothing is kept.
+ */
+export interface ChannelSource {
+  /** There may be something to draw. Whoever makes it true calls `channel.sourceReady`. */
+  readonly readable: boolean;
+  /**
+   * @returns 1 to `max` bytes, which stay as they are until the session is asked for more output; undefined when
+   *   there are none. May end or reset the channel.
+   */
+  draw(max: number): Buffer | undefined;
+}
+
 /** What a channel needs of its session. */
 export interface ChannelHost {
   readonly dialResults: boolean;
@@ -38,12 +52,14 @@ export interface ChannelHost {
 }
 
 /** A channel whose send queue holds this much asks its user to stop until it has halved, bytes. */
-const SEND_HIGH_WATER = 128 * 1024;
+const SEND_HIGH_WATER = 256 * 1024;
 
 export class Channel {
   readonly id: number;
   readonly destination: Destination;
   handler: ChannelHandler;
+  /** Set before anything is sent, by a user that does not `write`. */
+  source: ChannelSource | undefined;
   private readonly host: ChannelHost;
   private readonly window: ReceiveWindow;
   private readonly opener: boolean;
@@ -106,6 +122,11 @@ export class Channel {
     return false;
   }
 
+  /** The source has something to draw. */
+  sourceReady(): void {
+    if (this.allowed > this.sent && !this.endWanted && !this.closeSent) this.host.ready(this);
+  }
+
   /** Half-closes behind the last queued byte. */
   end(): void {
     if (this.endWanted || this.closeSent) return;
@@ -140,10 +161,11 @@ export class Channel {
   }
 
   /**
-   * For the session's scheduler: moves at most `quantum` bytes of queue into `out`, as one Data frame.
+   * For the session's scheduler: moves at most `quantum` bytes of queue or source into `out`, as one Data frame.
    * @returns the bytes taken; `more` when the channel can send again at once
    */
   takeInto(out: Buffer[], quantum: number): { bytes: number; more: boolean } {
+    if (this.source !== undefined) return this.drawInto(out, this.source, quantum);
     const bytes = Math.min(this.queued, this.allowed - this.sent, quantum);
     if (bytes <= 0 || this.closeSent) return { bytes: 0, more: false };
     out.push(encodeDataHeader(this.id, bytes));
@@ -166,6 +188,16 @@ export class Channel {
     this.sent += bytes;
     this.host.queueChanged(-bytes);
     return { bytes, more: this.queued > 0 && this.allowed > this.sent };
+  }
+
+  private drawInto(out: Buffer[], source: ChannelSource, quantum: number): { bytes: number; more: boolean } {
+    const most = Math.min(this.allowed - this.sent, quantum);
+    if (most <= 0 || this.closeSent || this.endWanted) return { bytes: 0, more: false };
+    const chunk = source.draw(most);
+    if (chunk === undefined) return { bytes: 0, more: false };
+    out.push(encodeDataHeader(this.id, chunk.length), chunk);
+    this.sent += chunk.length;
+    return { bytes: chunk.length, more: source.readable && this.allowed > this.sent };
   }
 
   /** For the session, after the bytes taken have been handed on: ends, or asks for more. */
@@ -192,7 +224,7 @@ export class Channel {
   onWindow(sequence: number): void {
     if (sequence <= this.allowed) return;
     this.allowed = sequence;
-    if (this.queued > 0 && !this.closeSent) this.host.ready(this);
+    if ((this.queued > 0 || this.source?.readable === true) && !this.closeSent) this.host.ready(this);
   }
 
   onDialResult(errno: number): void {

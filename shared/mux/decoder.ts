@@ -77,6 +77,11 @@ export class FrameDecoder {
     }
   }
 
+  /** The last byte that came ended a frame. */
+  get atBoundary(): boolean {
+    return this.head.length === 0 && this.remaining === 0;
+  }
+
   /** Adds just the bytes that the cut header lacks. */
   private continueHead(chunk: Buffer, offset: number): number {
     const want = (headerLength(this.head, 0) ?? 2) - this.head.length;

@@ -43,14 +43,32 @@ export class MuxDriver {
     this.flush();
   }
 
-  /** Asks for a flush in this turn of the event loop, after whatever runs now. */
+  /**
+   * Asks for a flush at the end of this turn of the event loop: what several reads have brought leaves in one write,
+   * which spares the peer wake-ups.
+   */
   schedule(): void {
     if (this.scheduled || this.over) return;
     this.scheduled = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.scheduled = false;
       this.flush();
     });
+  }
+
+  /**
+   * Leaves the stream, paused, to somebody else. The session must have nothing to say and no frame half read, and is
+   * not used again.
+   * @throws BridgeError PROTOCOL when the peer has begun a frame
+   */
+  release(): void {
+    const { stream, session } = this;
+    this.over = true;
+    stream.pause();
+    for (const event of ['data', 'drain', 'end', 'error', 'close']) stream.removeAllListeners(event);
+    stream.on('error', () => {}); // whoever has it now learns of it by reading
+    if (session?.betweenFrames !== true)
+      throw new BridgeError('PROTOCOL', 'the peer spoke before it was its turn');
   }
 
   /** Ends the session and the stream; every channel is reset. May be called twice. */

@@ -125,6 +125,11 @@ export class MuxSession implements FrameSink, ChannelHost {
     if (!this.failed) this.decoder.push(chunk);
   }
 
+  /** All that has come is whole frames, and nothing was opened. */
+  get betweenFrames(): boolean {
+    return this.decoder.atBoundary && this.channels.size === 0;
+  }
+
   get hasOutput(): boolean {
     return this.urgent.length > 0 || this.sending.size > 0;
   }

@@ -14,7 +14,7 @@ export interface ChannelLike {
 
 /**
  * An end over a mux channel. What arrives while it is paused is held here; the channel's window bounds it,
- * because credit goes back only for what has been passed on. Give it the channel with `bind`, and the channel
+ * because credit goes back only for what has been passed on and found room. Give it the channel with `bind`, and the channel
  * its `events`.
  */
 export class ChannelEnd implements End {
@@ -28,6 +28,14 @@ export class ChannelEnd implements End {
   private closeSaid = false;
   private over = false;
   private failure: BridgeError | undefined;
+  private readonly copies: boolean;
+  /** Credit for what was passed on to somebody who had no room for it. */
+  private owed = 0;
+
+  /** @param copies whether the memory of what arrives is used again, so that what is held has to be copied */
+  constructor(copies = false) {
+    this.copies = copies;
+  }
 
   bind(channel: ChannelLike): void {
     this.channel = channel;
@@ -71,6 +79,7 @@ export class ChannelEnd implements End {
 
   resume(): void {
     this.paused = false;
+    this.payBack();
     while (!this.paused && !this.over) {
       const chunk = this.held.shift();
       if (chunk === undefined) break;
@@ -101,7 +110,7 @@ export class ChannelEnd implements End {
 
   data(chunk: Buffer): void {
     if (this.over) this.channel?.consumed(chunk.length);
-    else if (this.paused || this.held.length > 0) this.held.push(chunk);
+    else if (this.paused || this.held.length > 0) this.held.push(this.copies ? Buffer.from(chunk) : chunk);
     else this.pass(chunk);
   }
 
@@ -134,12 +143,20 @@ export class ChannelEnd implements End {
 
   private pass(chunk: Buffer): void {
     this.handler?.data(chunk);
-    this.channel?.consumed(chunk.length);
+    this.owed += chunk.length;
+    if (!this.paused) this.payBack();
+  }
+
+  private payBack(): void {
+    const { owed } = this;
+    this.owed = 0;
+    if (owed > 0) this.channel?.consumed(owed);
   }
 
   /** Held bytes will not be read: their credit goes back, so that the link's budget does not leak. */
   private giveUp(): void {
     this.over = true;
+    this.payBack();
     for (const chunk of this.held.splice(0)) this.channel?.consumed(chunk.length);
   }
 

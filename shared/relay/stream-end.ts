@@ -93,7 +93,14 @@ export class StreamEnd implements End {
   }
 
   write(chunk: Buffer): boolean {
-    return this.over || this.socket.write(chunk, this.wrote);
+    const { socket } = this;
+    if (this.over) return true;
+    // What one read of a link brings in several frames leaves in one write.
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(uncork, socket);
+    }
+    return socket.write(chunk, this.wrote);
   }
 
   /** The socket is told only when its queue is empty: a shutdown that waits in libuv would forbid a reset. */
@@ -169,4 +176,8 @@ export class StreamEnd implements End {
     this.over = true;
     this.handler?.closed();
   }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }

@@ -14,7 +14,8 @@ export function splitCommandLine(text: string): string[] {
     const char = text[at]!;
     if (char === "'" || char === '"') {
       const end = text.indexOf(char, at + 1);
-      if (end < 0) throw new BridgeError('BAD_REQUEST', `a quote (${char}) is not closed in the command: ${text}`);
+      if (end < 0)
+        throw new BridgeError('BAD_REQUEST', `a quote (${char}) is not closed in the command: ${text}`);
       word = (word ?? '') + text.slice(at + 1, end);
       at = end;
     } else if (char === ' ' || char === '\t' || char === '\n') {

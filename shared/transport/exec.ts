@@ -23,7 +23,10 @@ const MAX_LINE = 1_000;
 export function parseExec(url: string): ExecAddress {
   const [program, ...rest] = splitCommandLine(url.replace(/^exec:/, ''));
   if (program === undefined || program === '')
-    throw new BridgeError('BAD_REQUEST', `"${url}" names no program: exec:ssh vm portferry vm-shim --listen stdio:`);
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `"${url}" names no program: exec:ssh vm portferry vm-shim --listen stdio:`,
+    );
   return { scheme: 'exec', argv: [program, ...rest], url };
 }
 
@@ -60,7 +63,9 @@ function streamOf(
     if (line.trim() !== '') log.info({ program, childPid: child.pid }, line.slice(0, MAX_LINE));
   });
   // An end of its output is the end of the program, which is given a moment to say how it ended.
-  stdout.on('end', () => setTimeout(() => stream.destroy(ended(program, 'closed its stdout')), END_MS).unref());
+  stdout.on('end', () =>
+    setTimeout(() => stream.destroy(ended(program, 'closed its stdout')), END_MS).unref(),
+  );
   child.on('exit', (code, by) => {
     const how = code === null ? `was ended by ${by}` : `ended with exit code ${code}`;
     setImmediate(() => stream.destroy(ended(program, how)));
@@ -84,7 +89,9 @@ function endChild(child: ChildProcessByStdio<Writable, Readable, Readable>): voi
 function startError(url: string, program: string, error: Error): BridgeError {
   const errno = nodeErrno(error);
   if (errno === 'EACCES' || errno === 'EPERM')
-    return new BridgeError('PERMISSION_DENIED', `cannot start ${url}: ${program} may not be run`, { cause: error });
+    return new BridgeError('PERMISSION_DENIED', `cannot start ${url}: ${program} may not be run`, {
+      cause: error,
+    });
   const why = errno === 'ENOENT' ? `there is no program "${program}" (no shell is used)` : messageOf(error);
   return new BridgeError('NO_LINK', `cannot start ${url}: ${why}`, { cause: error });
 }

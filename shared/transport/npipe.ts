@@ -1,6 +1,11 @@
 import { BridgeError } from '../errors.ts';
-import { createStreamServer, listen, type PortableStreamReservation, reservationOf } from '../ports/listening.ts';
 import type { Logger } from '../logger.ts';
+import {
+  createStreamServer,
+  listen,
+  type PortableStreamReservation,
+  reservationOf,
+} from '../ports/listening.ts';
 
 /** `npipe:////./pipe/NAME`, a named pipe of Windows. */
 export interface PipeAddress {

@@ -29,14 +29,16 @@ const NOTHING = Buffer.alloc(0);
 /** @throws BridgeError BAD_REQUEST */
 export function parseSerial(url: string): SerialAddress {
   const path = /^serial:\/\/(\/[^\0]+)$/.exec(url)?.[1];
-  if (path === undefined) throw new BridgeError('BAD_REQUEST', `"${url}" is not serial:///dev/virtio-ports/NAME`);
+  if (path === undefined)
+    throw new BridgeError('BAD_REQUEST', `"${url}" is not serial:///dev/virtio-ports/NAME`);
   return { scheme: 'serial', path, url };
 }
 
 /** @throws BridgeError BAD_REQUEST */
 export function parseSerialSocket(url: string): SerialSocketAddress {
   const path = /^serial\+unix:\/\/(\/[^\0]+)$/.exec(url)?.[1];
-  if (path === undefined) throw new BridgeError('BAD_REQUEST', `"${url}" is not serial+unix:///path/of/the/chardev`);
+  if (path === undefined)
+    throw new BridgeError('BAD_REQUEST', `"${url}" is not serial+unix:///path/of/the/chardev`);
   checkSocketPath(path, url);
   return { scheme: 'serial+unix', path, url };
 }
@@ -145,4 +147,3 @@ export function openSerialDevice({ path, url }: SerialAddress): number {
     throw because('IO', messageOf(error));
   }
 }
-

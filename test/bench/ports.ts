@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** Below the ports that the kernel gives to clients (net.ipv4.ip_local_port_range), of which load takes many. */
 const FIRST = 20_000;
 const LAST = 32_000;
-const READY_MS = 15_000;
+const READY_MS = 60_000;
 
 let next = FIRST + (process.pid % 6_000);
 
@@ -19,12 +19,12 @@ export async function freePort(): Promise<number> {
   throw new Error(`no port from ${FIRST} to ${LAST} is free`);
 }
 
-/** Waits until an HTTP request to a port of 127.0.0.1 is answered. @throws Error after 15 s */
+/** Waits until an HTTP request to a port of 127.0.0.1 is answered. @throws Error after a minute */
 export function untilAnswers(port: number, signal: AbortSignal): Promise<void> {
   return untilTrue(`no answer on tcp 127.0.0.1:${port}`, signal, () => answers(port));
 }
 
-/** Waits until a datagram to a port of 127.0.0.1 comes back. @throws Error after 15 s */
+/** Waits until a datagram to a port of 127.0.0.1 comes back. @throws Error after a minute */
 export function untilEchoes(port: number, payload: Buffer, signal: AbortSignal): Promise<void> {
   return untilTrue(`no answer on udp 127.0.0.1:${port}`, signal, () => echoes(port, payload));
 }

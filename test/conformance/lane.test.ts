@@ -15,6 +15,7 @@ const cases = [
   ['dedicated', 'unix', 'linux'],
   ['multiplexed', 'unix', 'linux'],
   ['dedicated', 'tcp', 'linux'],
+  ['multiplexed', 'tcp', 'linux'],
 ] as const;
 
 describe.each(cases)('%s lane over %s, %s engine', (lane, transport, engine) => {

@@ -20,8 +20,11 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
     await pair?.close();
   });
 
-  async function start(workers: number): Promise<{ pair: Joined; port: number }> {
-    pair = await joinPair('dedicated', 'unix', 'linux', workers);
+  async function start(
+    workers: number,
+    lane: 'dedicated' | 'multiplexed' = 'dedicated',
+  ): Promise<{ pair: Joined; port: number }> {
+    pair = await joinPair(lane, 'unix', 'linux', workers);
     echo = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.add(socket);
       socket.on('error', () => {});
@@ -45,8 +48,8 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
     return socket;
   }
 
-  it('sleeps while nothing happens', async () => {
-    const { pair, port } = await start(1);
+  it.each(['dedicated', 'multiplexed'] as const)('sleeps while nothing happens, %s lane', async (lane) => {
+    const { pair, port } = await start(1, lane);
     await client(port);
     await delay(200);
     const threads = [pair.threads.host!, pair.threads.shim!];
@@ -54,6 +57,16 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
     await delay(2_000);
     for (const [index, { wakeUps }] of threads.entries())
       expect(wakeUps[0]! - before[index]!).toBeLessThan(10);
+  });
+
+  it('has every client of a multiplexed link carried by the one worker that has it', async () => {
+    const { pair, port } = await start(3, 'multiplexed');
+    const before = [...pair.threads.host!.wakeUps];
+    const clients = await Promise.all(Array.from({ length: 20 }, () => client(port)));
+    for (const each of clients) each.end();
+    await Promise.all(clients.map((each) => fateOf(each)));
+    const busy = pair.threads.host!.wakeUps.filter((wakeUps, index) => wakeUps - before[index]! > 10);
+    expect(busy).toHaveLength(1);
   });
 
   it('spreads connections over all of its workers', async () => {
@@ -67,10 +80,15 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
     });
   });
 
-  it.each(['host', 'shim'] as const)(
-    'replaces a worker of the %s that dies, and resets its clients',
-    async (side) => {
-      const { pair, port } = await start(1);
+  it.each([
+    ['host', 'dedicated'],
+    ['shim', 'dedicated'],
+    ['host', 'multiplexed'],
+    ['shim', 'multiplexed'],
+  ] as const)(
+    'replaces a worker of the %s that dies, and resets its clients, %s lane',
+    async (side, lane) => {
+      const { pair, port } = await start(1, lane);
       const fate = fateOf(await client(port));
       const [worker] = pair.threads[side]!.threads;
       await worker!.terminate();

@@ -19,9 +19,14 @@ export type EngineName = 'portable' | 'linux';
 export const engines: readonly EngineName[] =
   whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];
 
-/** What the integration suites run on: the multiplexed lane is the portable engine's on either. */
+/** What the integration suites run on. */
 export const lanesAndEngines: ReadonlyArray<readonly ['dedicated' | 'multiplexed', EngineName]> = [
   ['dedicated', 'portable'],
   ['multiplexed', 'portable'],
-  ...(engines.includes('linux') ? ([['dedicated', 'linux']] as const) : []),
+  ...(engines.includes('linux')
+    ? ([
+        ['dedicated', 'linux'],
+        ['multiplexed', 'linux'],
+      ] as const)
+    : []),
 ];

@@ -149,19 +149,27 @@ export class Pair {
   readonly dir = this.group.dir;
   readonly shimUrl = this.group.unixUrl('shim.sock');
   readonly controlUrl = this.group.unixUrl('control.sock');
+  /** The control filesystem that the shim serves. */
+  readonly portFsUrl = this.group.unixUrl('port-fs.sock');
   readonly api = join(this.dir, 'api.sock');
   readonly lane: LaneChoice;
   readonly engine: EngineChoice;
+  readonly shimOptions: readonly string[];
   shim!: Running;
   host!: Running;
 
-  private constructor(lane: LaneChoice, engine: EngineChoice) {
+  private constructor(lane: LaneChoice, engine: EngineChoice, shimOptions: readonly string[]) {
     this.lane = lane;
     this.engine = engine;
+    this.shimOptions = shimOptions;
   }
 
-  static async start(lane: LaneChoice = 'auto', engine: EngineChoice = 'auto'): Promise<Pair> {
-    const pair = new Pair(lane, engine);
+  static async start(
+    lane: LaneChoice = 'auto',
+    engine: EngineChoice = 'auto',
+    shimOptions: readonly string[] = [],
+  ): Promise<Pair> {
+    const pair = new Pair(lane, engine, shimOptions);
     pair.startShim();
     pair.startHost();
     try {
@@ -176,7 +184,8 @@ export class Pair {
   startShim(): Running {
     this.shim = this.group.start(
       'vm-shim',
-      ...['--listen', this.shimUrl, '--engine', this.engine, '--log-level', 'debug'],
+      ...['--listen', this.shimUrl, '--port-fs', this.portFsUrl, '--engine', this.engine],
+      ...['--log-level', 'debug', ...this.shimOptions],
     );
     return this.shim;
   }
@@ -206,8 +215,11 @@ export class Pair {
   }
 
   /** Starts `portferry claim` and waits for its answer. */
-  async claim(spec: string): Promise<{ running: Running; spec: string; port: number }> {
-    const running = this.group.start('claim', spec, '--control', this.controlUrl);
+  async claim(
+    spec: string,
+    control = this.controlUrl,
+  ): Promise<{ running: Running; spec: string; port: number }> {
+    const running = this.group.start('claim', spec, '--control', control);
     const line = await until(`claim ${spec}`, () => {
       if (running.child.exitCode !== null) throw new Error(`claim ended: ${running.stderr()}`);
       return running.stdout().includes('\n') && running.stdout().trim();

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 
 /** A network namespace of one's own with two addresses of each family on one interface, and clients that ask them. */
 
-const ANSWER_MS = 3_000;
+const ANSWER_MS = 20_000;
 const LOOPBACKS = ['127.0.0.1', '::1'];
 
 /** Runs ip(8). */

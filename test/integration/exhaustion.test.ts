@@ -1,11 +1,11 @@
 /** Descriptors run out under a running program: nobody is lost silently, nothing spins, and it passes by itself. */
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type EngineName, engines } from '../helpers/engines.ts';
 import { cpuSeconds, limitDescriptors } from '../helpers/process-figures.ts';
 import { logLines, loopback, Pair, type Running, until } from '../helpers/processes.ts';
-import { connectTo, roundTrip } from '../helpers/stream-client.ts';
+import { roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
@@ -21,22 +21,22 @@ interface Client {
   over: boolean;
 }
 
-async function connectAll(port: number): Promise<Client[]> {
-  return Promise.all(
-    Array.from({ length: CLIENTS }, async () => {
-      const socket = await connectTo(port);
-      const client = { socket, served: false, over: false };
-      socket.on('data', () => {
-        client.served = true;
-      });
-      socket.on('end', () => socket.end());
-      socket.on('close', () => {
-        client.over = true;
-      });
-      socket.write('hello');
-      return client;
-    }),
-  );
+function connectAll(port: number): Client[] {
+  return Array.from({ length: CLIENTS }, () => {
+    // Not connectTo: one that is turned away may be reset before it knows that it was connected.
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const client = { socket, served: false, over: false };
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      client.served = true;
+    });
+    socket.on('end', () => socket.end());
+    socket.on('close', () => {
+      client.over = true;
+    });
+    socket.write('hello');
+    return client;
+  });
 }
 
 const cases = engines.flatMap((engine) => [[engine, 'host'] as const, [engine, 'shim'] as const]);
@@ -65,7 +65,7 @@ describe.each(cases)('%s engine, descriptors of the %s', (engine: EngineName, si
     const whyNot = limitDescriptors(starved.pid, SPARE);
     if (whyNot !== undefined) return context.skip(whyNot);
 
-    const clients = await connectAll(port);
+    const clients = connectAll(port);
     const count = (what: 'served' | 'over') => clients.filter((client) => client[what]).length;
     if (engine === 'linux') await until('the log', () => said(starved, 'out of descriptors or memory') > 0);
     else await until('all to be served or ended', () => clients.every(({ served, over }) => served || over));
@@ -88,7 +88,9 @@ describe.each(cases)('%s engine, descriptors of the %s', (engine: EngineName, si
       expect(said(starved, 'there are descriptors and memory again')).toBe(1);
       if (side === 'host') expect((await pair.stats(spec)).accept_pauses).toBeGreaterThan(0);
     }
-    expect(await roundTrip(port, 'after')).toBe('after');
+    if (engine === 'linux') expect(await roundTrip(port, 'after')).toBe('after');
+    else
+      await until('a client to be served again', () => roundTrip(port, 'after').catch(() => false as const));
     await pair.quiet(spec);
   });
 });

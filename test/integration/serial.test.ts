@@ -9,8 +9,8 @@ import {
   logLines,
   loopback,
   ProcessGroup,
-  runPortferry,
   type Running,
+  runPortferry,
   until,
   untilLinked,
 } from '../helpers/processes.ts';

@@ -6,7 +6,16 @@ import { establishLink, LinkIdentity } from '../../shared/link/link.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { TwoWay } from '../../shared/transport/two-way.ts';
 import { callApi, listForwards } from '../helpers/api.ts';
-import { hostPort, logLines, loopback, PROGRAM, ProcessGroup, type Running, until, untilLinked } from '../helpers/processes.ts';
+import {
+  hostPort,
+  logLines,
+  loopback,
+  PROGRAM,
+  ProcessGroup,
+  type Running,
+  until,
+  untilLinked,
+} from '../helpers/processes.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { digestOf, receiveBytes, sendBytes } from '../helpers/test-bytes.ts';

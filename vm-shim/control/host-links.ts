@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
+import type { SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Channel } from '../../shared/mux/channel.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
@@ -19,6 +20,10 @@ export interface HostLinksOptions {
   readonly signal: AbortSignal;
   /** Told of the keys of links where workers accept dedicated streams. */
   readonly keys?: StreamKeys;
+  /** Told of links, to claim over them. */
+  readonly claims?: { linkUp(link: Link): void; linkDown(link: Link): void };
+  /** Carries sessions of the multiplexed lane. */
+  readonly carrier?: SessionCarrier;
 }
 
 /** Who else has to know which key belongs to which instance. */
@@ -43,8 +48,9 @@ export class HostLinks {
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, log, signal } = this.options;
+    const { identity, legacyPeer, log, signal, carrier } = this.options;
     return establishLink(stream, {
+      ...(carrier === undefined ? {} : { carrier }),
       identity,
       dialled,
       legacyPeer,
@@ -59,15 +65,20 @@ export class HostLinks {
 
   /** Serves a link until it is over. */
   async serve(link: Link): Promise<void> {
-    const { log } = this.options;
+    const { log, claims } = this.options;
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
     host.link = link;
     if (link.has('dedicated'))
       this.owners.set(key, { streams: host.streams, udpFlows: link.has('udp-flows') });
     host.streams.linkUp(link);
-    log.info({ peer: link.peer?.implementation ?? 'a vpnkit peer' }, 'link is up');
+    const { lane, carried } = link;
+    const peer = link.peer?.implementation ?? 'a vpnkit peer';
+    const carrier = carried === undefined ? 'the main thread' : `worker ${carried.worker}`;
+    log.info({ peer, lane, carrier }, `link is up, carried by ${carrier}`);
+    claims?.linkUp(link);
     const reason = await link.closed;
+    claims?.linkDown(link);
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     this.owners.delete(key);
     if (host.link !== link) return;

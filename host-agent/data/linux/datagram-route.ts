@@ -3,12 +3,6 @@
  * none (multiplexed lane, vpnkit), over a pair of sockets to the main thread. Opened when datagrams need it.
  */
 import { ERRNO } from '../../../shared/errors.ts';
-import {
-  AF_UNIX,
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-} from '../../../shared/platform/linux/constants.ts';
 import type { FlowStream } from '../../../shared/platform/linux/datagrams/flow-stream.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
@@ -126,12 +120,9 @@ export class DatagramRoute implements DatagramDialOwner {
   }
 
   private bridge(): void {
-    const { libc, buffer } = this.reactor;
-    const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    if (libc.socketpair(AF_UNIX, type, 0, buffer.address) < 0)
-      return this.end(`socketpair failed (${libc.errno()})`);
-    const ours = buffer.bytes.readInt32LE(0);
-    const theirs = buffer.bytes.readInt32LE(4);
+    const pair = this.reactor.sockets.pair();
+    if (pair === undefined) return this.end(`socketpair failed (${this.reactor.libc.errno()})`);
+    const [ours, theirs] = pair;
     this.reactor.own(ours);
     this.context.post({ type: 'udp-bridge', id: this.id, fd: theirs });
     const errno = this.reactor.watch(ours, STREAM_MASK, NOBODY);

@@ -1,12 +1,16 @@
+import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
 import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
-import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
+import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import type { RelayCounters } from '../../../shared/relay/connection.ts';
+import { ChannelConnection } from './channel-connection.ts';
 import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
 import type { HostPath } from './host-path.ts';
@@ -39,8 +43,16 @@ export interface ListenerContext {
   readonly log: WorkerLog;
   /** The path to a VM, when its link is up and able to carry dedicated streams. */
   pathOf(vm: number): HostPath | undefined;
+  /** The link to a VM, when this worker carries it. */
+  linkOf(vm: number): WorkerLink | undefined;
   /** Leaves a client to the main thread. */
   handOver(forward: number, fd: number): void;
+}
+
+/** A client that is being served. */
+export interface ServedClient {
+  /** Ends it at once, both sides by a reset. */
+  stop(): void;
 }
 
 /** One forward in one worker: accepts its clients, of which other workers may accept others. */
@@ -49,7 +61,11 @@ export class ForwardListener implements Watcher {
   readonly vm: number;
   readonly tcp: boolean;
   readonly destination: Uint8Array;
+  /** The same, decoded. */
+  readonly target: Destination;
   readonly counters: Float64Array;
+  /** Its first two elements, as a Connection counts. */
+  readonly relayed: RelayCounters;
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly shared: HostShared;
@@ -62,17 +78,20 @@ export class ForwardListener implements Watcher {
   private readonly limits: readonly Limit[];
   /** Of all workers. */
   private readonly allCounters: Float64Array;
-  private readonly connections = new Set<HostConnection>();
+  private readonly connections = new Set<ServedClient>();
+  private accepting: boolean;
   private listening = false;
   private closed = false;
   private readonly pause: AcceptPause;
 
-  constructor(order: ForwardOrder, context: ListenerContext) {
+  /** @param accepting whether clients are accepted in this worker */
+  constructor(order: ForwardOrder, context: ListenerContext, accepting: boolean) {
     this.id = order.id;
     this.vm = order.vm;
     this.tcp = order.tcp;
     this.name = order.name;
     this.destination = order.destination;
+    this.target = decodeDestination(Buffer.from(order.destination), 0).destination;
     this.listenFd = order.listenFd;
     this.context = context;
     this.reactor = context.reactor;
@@ -91,10 +110,20 @@ export class ForwardListener implements Watcher {
         this.deafen();
       },
       resume: () => {
-        if (!this.closed) this.listen();
+        if (!this.closed && !this.listening && this.accepting) this.listen();
       },
     });
-    this.listen();
+    this.relayed = relayCounters(this.counters);
+    this.accepting = accepting;
+    if (accepting) this.listen();
+  }
+
+  /** Whether clients are accepted in this worker from now on. */
+  accept(accepting: boolean): void {
+    this.accepting = accepting;
+    if (this.closed || accepting === this.listening) return;
+    if (accepting) this.listen();
+    else this.deafen();
   }
 
   /** Nobody is left whom this forward serves here. */
@@ -106,7 +135,7 @@ export class ForwardListener implements Watcher {
   close(now: boolean): void {
     this.closed = true;
     this.deafen();
-    if (now) for (const connection of [...this.connections]) connection.relay.stop();
+    if (now) for (const connection of [...this.connections]) connection.stop();
   }
 
   /** Descriptors or memory have run out, here or for a client that was accepted. */
@@ -119,7 +148,7 @@ export class ForwardListener implements Watcher {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
-      this.serve(fd);
+      this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
       if (this.isAhead()) return this.rotate();
     }
   }
@@ -129,37 +158,38 @@ export class ForwardListener implements Watcher {
     this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
   }
 
-  released(connection: HostConnection, errno: number): void {
+  released(connection: ServedClient, errno: number): void {
     this.connections.delete(connection);
     this.counters[ACTIVE]!--;
     giveAll(this.limits);
     if (errno !== 0) this.counters[RESETS]!++;
   }
 
-  private serve(fd: number): void {
-    const { reactor, context } = this;
-    const path = context.pathOf(this.vm);
-    if (path === undefined) {
-      reactor.release(fd);
+  /** Serves a client whose descriptor is ours and not watched. @param peer its address as the kernel wrote it */
+  serve(fd: number, peer: Buffer): void {
+    const { context } = this;
+    const link = context.linkOf(this.vm);
+    const path = link === undefined ? context.pathOf(this.vm) : undefined;
+    if (link === undefined && path === undefined) {
+      this.reactor.release(fd);
       context.handOver(this.id, fd);
       return;
     }
     this.counters[ACCEPTED]!++;
     if (!takeAll(this.limits)) return this.turnAway(fd);
-    const peer = this.tcp ? Buffer.from(reactor.sockets.peer.subarray(0, 28)) : NOBODY;
-    const connection = new HostConnection(this, path, fd, peer);
-    this.connections.add(connection);
     this.counters[ACTIVE]!++;
-    const errno = reactor.watch(fd, STREAM_MASK, connection.relay.initiating);
-    if (errno === 0) connection.dial();
-    else connection.relay.dialFailed(errno);
+    const connection =
+      link !== undefined
+        ? new ChannelConnection(this, link, fd)
+        : new HostConnection(this, path!, fd, Buffer.from(peer.subarray(0, 28)));
+    this.connections.add(connection);
+    connection.serve();
   }
 
   private turnAway(fd: number): void {
     this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
-    if (this.tcp) this.reactor.sockets.resetOnClose(fd);
-    this.reactor.close(fd);
+    this.reactor.reset(fd);
   }
 
   private listen(): void {
@@ -171,6 +201,7 @@ export class ForwardListener implements Watcher {
   /** Whether another worker has noticeably fewer of this forward's connections. */
   private isAhead(): boolean {
     const { count } = this.context;
+    if (this.context.linkOf(this.vm) !== undefined) return false; // all are this worker's
     const mine = this.counters[ACTIVE]!;
     for (let worker = 0; worker < count; worker++)
       if (this.allCounters[worker * FORWARD_COUNTERS + ACTIVE]! + TOLERATED_LEAD < mine) return true;

@@ -2,7 +2,7 @@ import { ERRNO } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { COPY_BYTES } from '../../../shared/platform/linux/reactor.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
-import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { PLAIN_TCP, PLAIN_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { ForwardListener } from './forward-listener.ts';
 import type { HostPath } from './host-path.ts';
 import { TunnelDial } from './tunnel-dial.ts';
@@ -16,7 +16,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   readonly counters: Float64Array;
   protected readonly peer: Buffer;
 
-  /** Takes over a client that was just accepted and is watched. @param peer the address it came from */
+  /** Takes over a client that was just accepted. @param peer the address it came from */
   constructor(forward: ForwardListener, path: HostPath, client: number, peer: Buffer) {
     super(path, forward);
     this.peer = peer;
@@ -24,8 +24,16 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     this.relay = new Relay(forward.reactor, client, forward.tcp ? PLAIN_TCP : PLAIN_UNIX, this);
   }
 
-  dial(): void {
-    this.begin();
+  /** Watches the client and dials. */
+  serve(): void {
+    const { initiating } = this.relay;
+    const errno = this.reactor.watch(initiating.fd, STREAM_MASK, initiating);
+    if (errno === 0) this.begin();
+    else this.relay.dialFailed(errno);
+  }
+
+  stop(): void {
+    this.relay.stop();
   }
 
   cancelDial(): void {

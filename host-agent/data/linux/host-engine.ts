@@ -2,10 +2,12 @@
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
 import { Limit, limitCells } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
+import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
 import type { Libc } from '../../../shared/platform/linux/libc.ts';
 import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
+import { MainLinks } from '../../../shared/platform/linux/mux/main-links.ts';
 import {
   type Listener,
   openTcpListener,
@@ -55,6 +57,7 @@ export class HostEngine {
   private readonly log: Logger;
   private readonly shared: HostShared;
   private readonly streams: MainStreams;
+  private readonly links: MainLinks;
   private readonly vms: string[] = [];
   private readonly paths = new Map<number, PathOrder>();
   private readonly forwards = new Map<number, Served>();
@@ -77,6 +80,7 @@ export class HostEngine {
       workers,
       vmIndex: (name) => this.vms.indexOf(name),
       broadcast: (order) => this.pool.broadcast(order),
+      carryOn: (vm, fd, destination) => this.openChannel(vm, fd, destination),
     });
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
     this.pool = new WorkerPool<HostOrder, HostReport>({
@@ -89,24 +93,33 @@ export class HostEngine {
       onReport: (report, reply, index) => this.take(report, reply, index),
       onDeath: (index) => this.forget(index),
     });
+    this.links = new MainLinks(libc, this.pool);
   }
 
   /** The way to a VM, by its name. */
   pathOf(name: string): {
+    readonly carrier: SessionCarrier;
+    upCarried(session: CarriedSession): void;
     up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
     down(): void;
     nextStreamId(): number;
   } {
     const known = this.vms.indexOf(name);
     const vm = known >= 0 ? known : this.vms.push(name) - 1;
+    const announce = (path: PathOrder): void => {
+      this.paths.set(vm, path);
+      this.pool.broadcast({ type: 'path', vm, path });
+      Atomics.store(this.shared.paths, vm, path.number);
+    };
     return {
+      carrier: this.links,
+      upCarried: ({ worker, link }) =>
+        announce({ lane: 'multiplexed', number: ++this.lastPath, worker, link }),
       up: ({ streams, streamKey, udpFlows, address }) => {
         const sockaddr = encodeSockaddr(transportSockaddr(address));
         const owner = this.streams.numberOf(streams);
-        const path = { number: ++this.lastPath, owner, streamKey, udpFlows, sockaddr };
-        this.paths.set(vm, path);
-        this.pool.broadcast({ type: 'path', vm, path });
-        Atomics.store(this.shared.paths, vm, path.number);
+        const number = ++this.lastPath;
+        announce({ lane: 'dedicated', number, owner, streamKey, udpFlows, sockaddr });
       },
       down: () => {
         Atomics.store(this.shared.paths, vm, 0);
@@ -173,6 +186,25 @@ export class HostEngine {
     this.libc.close(fd);
   }
 
+  resetDescriptor(fd: number): void {
+    this.sockets.resetOnClose(fd);
+    this.libc.close(fd);
+  }
+
+  /** Gives a client to the worker that carries the link of its VM. @returns whether there is one */
+  giveClient(forward: ForwardOrder, fd: number): boolean {
+    const path = this.paths.get(forward.vm);
+    if (path?.lane !== 'multiplexed') return false;
+    return this.pool.give(path.worker, fd, { type: 'client', forward: forward.id, fd });
+  }
+
+  /** Has the datagrams that come on a descriptor carried as a channel. @returns whether a worker carries the link */
+  private openChannel(vm: number, fd: number, destination: Uint8Array): boolean {
+    const path = this.paths.get(vm);
+    if (path?.lane !== 'multiplexed') return false;
+    return this.pool.give(path.worker, fd, { type: 'channel', link: path.link, fd, destination });
+  }
+
   close(): Promise<void> {
     return this.pool.close({ type: 'stop' });
   }
@@ -186,6 +218,7 @@ export class HostEngine {
 
   private take(report: HostReport, reply: (order: HostOrder) => void, index: number): void {
     if (this.streams.take(report, reply) || this.datagrams.take(report, reply)) return;
+    if (this.links.take(report)) return;
     if (report.type === 'client') {
       const served = this.forwards.get(report.forward);
       if (served !== undefined) served.forward.takeClient(report.fd);
@@ -205,6 +238,7 @@ export class HostEngine {
 
   /** A worker has died with all its connections. */
   private forget(index: number): void {
+    this.links.workerDied(index);
     this.datagrams.workerDied(index);
     for (const [id, served] of [...this.forwards]) {
       const counters = served.forward.countersOf(index);

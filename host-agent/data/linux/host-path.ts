@@ -1,7 +1,7 @@
 import { type SideKind, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
-import type { PathOrder } from './orders.ts';
+import type { StreamPathOrder } from './orders.ts';
 import { PrefaceTemplate } from './preface-template.ts';
 
 /** How long the transport may take to accept a stream, milliseconds. */
@@ -18,7 +18,7 @@ export class HostPath implements DialTarget {
   private readonly streamKey: Uint8Array;
   private readonly templates = new WeakMap<object, PrefaceTemplate>();
 
-  constructor(order: PathOrder) {
+  constructor(order: StreamPathOrder) {
     this.number = order.number;
     this.owner = order.owner;
     this.udpFlows = order.udpFlows;

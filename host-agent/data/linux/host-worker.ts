@@ -1,12 +1,18 @@
 import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import {
+  refuseChannel,
+  type WorkerLink,
+  WorkerLinks,
+} from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { DatagramChannel } from './datagram-channel.ts';
 import type { DatagramReport } from './datagram-orders.ts';
 import type { DatagramContext } from './datagram-route.ts';
 import { ForwardListener } from './forward-listener.ts';
 import { HostPath } from './host-path.ts';
-import type { HostOrder, HostReport, HostShared } from './orders.ts';
+import type { ChannelPathOrder, HostOrder, HostReport, HostShared, PathOrder } from './orders.ts';
 import { WorkerDatagrams } from './worker-datagrams.ts';
 
 /** The host agent's part of a worker: its forwards, and the ways to the VMs. */
@@ -19,7 +25,8 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
   readonly limit: Limit;
   readonly log: WorkerLog;
   private readonly worker: WorkerContext<HostReport, HostShared>;
-  private readonly paths: Array<HostPath | undefined> = [];
+  private readonly links: WorkerLinks;
+  private readonly paths: Array<HostPath | ChannelPathOrder | undefined> = [];
   private readonly forwards = new Map<number, ForwardListener>();
   private readonly closing = new Set<ForwardListener>();
   private readonly datagrams: WorkerDatagrams;
@@ -34,33 +41,54 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.log = new WorkerLog(worker.post);
     this.limit = Limit.of(worker.shared.limit, this.log);
     this.datagrams = new WorkerDatagrams(this);
+    // Only the host opens channels: nothing is published from the host into the VM.
+    this.links = new WorkerLinks(worker.reactor, worker.post, refuseChannel);
   }
 
   take(order: HostOrder): void {
-    if (this.streams.take(order) || this.datagrams.take(order)) return;
+    if (this.streams.take(order) || this.datagrams.take(order) || this.links.take(order)) return;
     switch (order.type) {
       case 'path':
-        this.paths[order.vm] = new HostPath(order.path);
+        return this.setPath(order.vm, order.path);
+      case 'forward': {
+        const { forward } = order;
+        this.forwards.set(forward.id, new ForwardListener(forward, this, this.accepts(forward.vm)));
         return;
-      case 'forward':
-        this.forwards.set(order.forward.id, new ForwardListener(order.forward, this));
+      }
+      case 'client': {
+        const forward = this.forwards.get(order.forward);
+        this.reactor.own(order.fd);
+        if (forward !== undefined) forward.serve(order.fd, NOBODY);
+        else this.reactor.reset(order.fd);
         return;
+      }
+      case 'channel': {
+        const link = this.links.get(order.link);
+        this.reactor.own(order.fd);
+        if (link !== undefined) new DatagramChannel(this.reactor, link, order.fd).open(order.destination);
+        else this.reactor.close(order.fd);
+        return;
+      }
       case 'close-forward':
         this.closeForward(order.id, order.now);
         return;
       case 'stop':
         for (const forward of [...this.forwards.values(), ...this.closing]) forward.close(true);
         this.datagrams.closeAll();
+        this.links.closeAll();
         return this.reactor.stop();
     }
   }
 
   pathOf(vm: number): HostPath | undefined {
-    const wanted = Atomics.load(this.shared.paths, vm);
-    if (wanted === 0) return undefined;
-    if (this.paths[vm]?.number !== wanted) this.worker.fetch();
-    const path = this.paths[vm];
-    return path?.number === wanted ? path : undefined;
+    const path = this.pathNow(vm);
+    return path instanceof HostPath ? path : undefined;
+  }
+
+  linkOf(vm: number): WorkerLink | undefined {
+    const path = this.pathNow(vm);
+    if (path === undefined || path instanceof HostPath || path.worker !== this.index) return undefined;
+    return this.links.get(path.link);
   }
 
   post(report: DatagramReport): void {
@@ -69,6 +97,25 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
 
   handOver(forward: number, fd: number): void {
     this.worker.post({ type: 'client', forward, fd });
+  }
+
+  private pathNow(vm: number): HostPath | ChannelPathOrder | undefined {
+    const wanted = Atomics.load(this.shared.paths, vm);
+    if (wanted === 0) return undefined;
+    if (this.paths[vm]?.number !== wanted) this.worker.fetch();
+    const path = this.paths[vm];
+    return path?.number === wanted ? path : undefined;
+  }
+
+  private setPath(vm: number, path: PathOrder): void {
+    this.paths[vm] = path.lane === 'dedicated' ? new HostPath(path) : path;
+    for (const forward of this.forwards.values()) if (forward.vm === vm) forward.accept(this.accepts(vm));
+  }
+
+  /** Clients of a VM whose link one worker carries are accepted there, also while that link is down. */
+  private accepts(vm: number): boolean {
+    const path = this.paths[vm];
+    return path === undefined || path instanceof HostPath || path.worker === this.index;
   }
 
   private closeForward(id: number, now: boolean): void {
@@ -82,3 +129,5 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.worker.post({ type: 'forward-closed', id });
   }
 }
+
+const NOBODY = Buffer.alloc(2);

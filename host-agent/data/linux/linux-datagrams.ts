@@ -29,6 +29,8 @@ export interface DatagramEngine {
   readonly workers: number;
   vmIndex(name: string): number;
   broadcast(order: DatagramOrder): number[];
+  /** Has u32 frames that come on a descriptor carried by the worker that has the link. @returns whether one has */
+  carryOn(vm: number, fd: number, destination: Uint8Array): boolean;
 }
 
 /** A reserved socket: bound, and nothing is received before it is served. */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
+import type { BridgeError } from '../../../shared/errors.ts';
 import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
@@ -19,6 +20,7 @@ import {
   REFUSED,
   RESETS,
 } from './orders.ts';
+import { WaitingClients } from './waiting-clients.ts';
 
 export interface LinuxForwardOptions {
   readonly name: string;
@@ -33,12 +35,16 @@ export interface LinuxForwardOptions {
 }
 
 /**
- * A forward whose clients are accepted and relayed in workers. Clients that come while the link is down, or is
- * not able to carry dedicated streams, are handed to this thread and served as on the portable engine.
+ * A forward whose clients are accepted and relayed in workers. Clients that come while the link is down are handed to
+ * this thread, where they wait. The worker that carries the link gets them back; on a link that none carries they are
+ * served here, as on the portable engine.
  */
 export class LinuxForward implements Forward {
   private readonly options: LinuxForwardOptions;
   private readonly portable: StreamForward;
+  private readonly waiting: WaitingClients;
+  /** Clients that waited in vain. */
+  private inVain = 0;
   private closing: Promise<void> | undefined;
   private onClient: ((socket: Socket) => void) | undefined;
 
@@ -52,10 +58,33 @@ export class LinuxForward implements Forward {
       close: async () => {},
     };
     this.portable = new StreamForward({ ...options, reservation });
+    const { links, limits, limit } = options;
+    this.waiting = new WaitingClients({
+      whenUp: (signal) => links.whenUp(signal),
+      limits: [limit, limits.connectionsOfVm, limits.connections],
+      take: (fd) => this.passOn(fd),
+      reset: (fd, reason) => this.turnAway(fd, reason),
+    });
   }
 
-  /** Serves a client that a worker accepted; its descriptor is ours now. */
+  /** Takes a client that a worker accepted and could not serve; its descriptor is ours now. */
   takeClient(fd: number): void {
+    void this.waiting.add(fd);
+  }
+
+  private passOn(fd: number): void {
+    const { engine, order } = this.options;
+    if (this.closing !== undefined || !engine.giveClient(order, fd)) this.serveHere(fd);
+  }
+
+  private turnAway(fd: number, { code, message }: BridgeError): void {
+    const { engine, log, name } = this.options;
+    engine.resetDescriptor(fd);
+    this.inVain++;
+    if (code !== 'CANCELLED') log.info({ forward: name, code }, `a client was reset: ${message}`);
+  }
+
+  private serveHere(fd: number): void {
     const socket = adoptSocket(fd);
     socket.setNoDelay(true);
     this.onClient?.(socket);
@@ -66,6 +95,7 @@ export class LinuxForward implements Forward {
     this.closing ??= (async () => {
       listener.leave();
       await engine.closeForward(order.id, now);
+      this.waiting.close();
       engine.closeDescriptor(listener.fd);
       await this.portable.close({ now });
     })();
@@ -75,12 +105,12 @@ export class LinuxForward implements Forward {
   stats(): Record<string, number> {
     const here = this.portable.stats();
     return {
-      connections: here.connections! + this.sum(ACCEPTED),
+      connections: here.connections! + this.sum(ACCEPTED) + this.inVain,
       active: this.options.limit.used,
       bytes_up: here.bytes_up! + this.sum(BYTES_UP),
       bytes_down: here.bytes_down! + this.sum(BYTES_DOWN),
-      dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES),
-      resets: here.resets! + this.sum(RESETS),
+      dial_failures: here.dial_failures! + this.sum(DIAL_FAILURES) + this.inVain,
+      resets: here.resets! + this.sum(RESETS) + this.inVain,
       refused_by_limit: here.refused_by_limit! + this.sum(REFUSED),
       accept_pauses: this.sum(PAUSES),
     };

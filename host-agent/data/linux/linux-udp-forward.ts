@@ -110,9 +110,10 @@ export class LinuxUdpForward implements Forward {
     );
   }
 
-  /** Carries what the worker writes to the other end of this socket. */
+  /** Has what the worker writes to the other end of this socket carried: by another worker, or here. */
   bridge(fd: number): void {
-    const { destination, links, log, name } = this.options;
+    const { destination, links, log, name, engine, order } = this.options;
+    if (!this.closing && engine.carryOn(order.vm, fd, order.destination)) return;
     const bridge: DatagramBridge = new DatagramBridge({
       fd,
       destination,

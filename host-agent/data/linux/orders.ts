@@ -2,10 +2,25 @@
 
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
+import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
 import type { DatagramOrder, DatagramReport } from './datagram-orders.ts';
 
-/** How the dedicated streams of a VM are opened while its link is up. */
-export interface PathOrder {
+/** How connections reach a VM while its link is up. */
+export type PathOrder = StreamPathOrder | ChannelPathOrder;
+
+/** As channels of a link that one worker carries. */
+export interface ChannelPathOrder {
+  readonly lane: 'multiplexed';
+  /** Counts up with every link; the VM's flag holds the one that is up. */
+  readonly number: number;
+  readonly worker: number;
+  /** Its number in that worker. */
+  readonly link: number;
+}
+
+/** On dedicated streams, which every worker opens. */
+export interface StreamPathOrder {
+  readonly lane: 'dedicated';
   /** Counts up with every link; the VM's flag holds the one that is up. */
   readonly number: number;
   /** Of the instance at the other end, for StreamOrder. */
@@ -36,6 +51,16 @@ export interface ForwardOrder {
 export type HostOrder =
   | StreamOrder
   | DatagramOrder
+  | LinkOrder
+  /** A client that the main thread held while the link was down. */
+  | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** Carries what comes on a descriptor, a unix socket, as a channel of a link to a destination of UDP. */
+  | {
+      readonly type: 'channel';
+      readonly link: number;
+      readonly fd: number;
+      readonly destination: Uint8Array;
+    }
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
   | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
@@ -43,6 +68,7 @@ export type HostOrder =
 export type HostReport =
   | StreamReport
   | DatagramReport
+  | LinkReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
   /** The worker will not accept on this listener any more. */

@@ -44,6 +44,7 @@ export const EFD_CLOEXEC = 0o2000000;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 export const F_SETPIPE_SZ = 1031;
+export const F_DUPFD_CLOEXEC = 1030;
 
 export const SPLICE_F_MOVE = 1;
 export const SPLICE_F_NONBLOCK = 2;

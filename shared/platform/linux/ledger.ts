@@ -1,6 +1,6 @@
 /**
  * Which descriptors a worker owns: one bit each, in memory that outlives the worker, so that whoever replaces
- * it can close what it left open. Only its worker writes it.
+ * it can close what it left open. The main thread notes what it hands to the worker, before the worker knows of it.
  */
 export class Ledger {
   readonly shared: SharedArrayBuffer;
@@ -13,11 +13,11 @@ export class Ledger {
   }
 
   add(fd: number): void {
-    this.words[fd >> 5]! |= 1 << (fd & 31);
+    Atomics.or(this.words, fd >> 5, 1 << (fd & 31));
   }
 
   remove(fd: number): void {
-    this.words[fd >> 5]! &= ~(1 << (fd & 31));
+    Atomics.and(this.words, fd >> 5, ~(1 << (fd & 31)));
   }
 
   /** Every descriptor that is noted. */

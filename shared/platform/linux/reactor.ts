@@ -109,6 +109,12 @@ export class Reactor {
     this.libc.close(fd);
   }
 
+  /** Closes so that the peer sees a reset, where there is such a thing. */
+  reset(fd: number): void {
+    this.sockets.resetOnClose(fd);
+    this.close(fd);
+  }
+
   /** Runs a task behind everything that is ready now. */
   later(task: Task): void {
     this.tasks.push(task);

@@ -10,6 +10,7 @@
  */
 import { ERRNO } from '../../errors.ts';
 import { encodeResult } from '../../preface.ts';
+import type { RelayCounters } from '../../relay/connection.ts';
 import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
 import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
@@ -20,6 +21,24 @@ import { Side, type SideKind, type SideOwner } from './side.ts';
 /** Elements of a relay's counters. */
 export const BYTES_UP = 0;
 export const BYTES_DOWN = 1;
+
+/** The counters of a relay, as a Connection counts. */
+export function relayCounters(counters: Float64Array): RelayCounters {
+  return {
+    get bytesUp() {
+      return counters[BYTES_UP]!;
+    },
+    set bytesUp(bytes) {
+      counters[BYTES_UP] = bytes;
+    },
+    get bytesDown() {
+      return counters[BYTES_DOWN]!;
+    },
+    set bytesDown(bytes) {
+      counters[BYTES_DOWN] = bytes;
+    },
+  };
+}
 
 /** What a relay leaves to those who made it. */
 export interface RelayOwner {

@@ -18,6 +18,7 @@ import {
   SOL_SOCKET,
   TCP_NODELAY,
 } from './constants.ts';
+import { SO_SNDBUF } from './datagrams/numbers.ts';
 import { systemError } from './errno.ts';
 import type { Libc } from './libc.ts';
 import { ReservationFilter } from './reservation-filter.ts';
@@ -91,6 +92,12 @@ export class Sockets {
     return ip.port;
   }
 
+  isUnix(fd: number): boolean {
+    this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
+    if (this.libc.getsockname(fd, this.name.address, this.length.address) < 0) return false;
+    return familyOf(this.name.bytes) === AF_UNIX;
+  }
+
   /** @returns the new descriptor; -1 with errno when there is none. `peer` has its address then. */
   accept(listener: number): number {
     this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
@@ -151,6 +158,11 @@ export class Sockets {
     this.option.bytes.writeInt32LE(1, 0);
     this.option.bytes.writeInt32LE(0, 4);
     this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.option.address, 8);
+  }
+
+  /** Asks for room to write, bytes; the kernel gives what it allows (net.core.wmem_max). */
+  wantRoomToWrite(fd: number, bytes: number): void {
+    this.setInt(fd, SOL_SOCKET, SO_SNDBUF, bytes);
   }
 
   private setInt(fd: number, level: number, option: number, value: number): void {

@@ -47,6 +47,7 @@ interface Slot<Order> {
   readonly index: number;
   readonly worker: Worker;
   readonly wakeUps: Int32Array;
+  readonly ledger: Ledger;
   post(order: Order): void;
 }
 
@@ -91,6 +92,24 @@ export class WorkerPool<Order, Report> {
     return alive.map(({ index }) => index);
   }
 
+  /** Sends an order to one worker. @returns whether it lives */
+  post(index: number, order: Order): boolean {
+    const slot = this.slots[index];
+    slot?.post(order);
+    return slot !== undefined;
+  }
+
+  /** The same with an order that hands over a descriptor, which is the worker's from now on, or the caller's still. */
+  give(index: number, fd: number, order: Order): boolean {
+    this.slots[index]?.ledger.add(fd);
+    return this.post(index, order);
+  }
+
+  /** The workers that live, by index. */
+  get alive(): number[] {
+    return this.slots.flatMap((slot) => (slot === undefined ? [] : [slot.index]));
+  }
+
   /** Ends all. @param order makes a worker stop by itself, and close what it has */
   async close(order: Order): Promise<void> {
     this.closing = true;
@@ -132,7 +151,7 @@ export class WorkerPool<Order, Report> {
       port1.postMessage(order);
       this.wake(wakeFd);
     };
-    this.slots[index] = { index, worker, wakeUps: new Int32Array(wakeUps), post };
+    this.slots[index] = { index, worker, wakeUps: new Int32Array(wakeUps), ledger, post };
     port1.on('message', (report: Report) => onReport(report, post, index));
     port1.unref();
     worker.on('error', (error) =>

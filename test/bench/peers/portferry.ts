@@ -6,7 +6,7 @@ import { formatSpec } from '../../../shared/port-spec.ts';
 import type { Peer, Place } from './peer.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../portferry.js', import.meta.url));
-const LINK_MS = 15_000;
+const LINK_MS = 60_000;
 
 type Engine = 'linux' | 'portable';
 type Lane = 'dedicated' | 'multiplexed';

@@ -47,14 +47,23 @@ describe('ForwardTable', () => {
     expect(table.list()).toEqual([]);
   });
 
-  it('replaces the owner of exactly the claims it had', async () => {
-    const [a, b, c] = [await claim('shim:1'), await claim('shim:1'), await claim('api')];
-    table.replaceOwner('shim:1', { owner: 'shim:2', lease: 'link' });
-    expect([a, b, c].map(({ owner, lease }) => `${owner} ${lease}`)).toEqual([
-      'shim:2 link',
-      'shim:2 link',
-      'api permanent',
-    ]);
+  it('tells who asked that a claim was dropped, once, but not when the host agent stops', async () => {
+    const told: string[] = [];
+    const request = (name: string) =>
+      table.claim({
+        owner: name,
+        lease: 'link',
+        vm: 'default',
+        spec: SPEC,
+        onReleased: () => told.push(name),
+      });
+    const first = await request('first');
+    await request('second');
+    await table.release(first);
+    await table.release(first);
+    expect(told).toEqual(['first']);
+    await table.close();
+    expect(told).toEqual(['first']);
   });
 
   it('grants :: beside 0.0.0.0 on a host without IPv6, not bound, and only then', async () => {

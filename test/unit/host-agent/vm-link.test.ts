@@ -54,7 +54,7 @@ describe('VmLink', () => {
   it('is up from hello to loss, and hands the key of its streams to the shim', async () => {
     const vm = vmLink();
     const [near, far] = await pair();
-    const [link, other] = await Promise.all([vm.establish(near, true), shim(far)]);
+    const [link, other] = await Promise.all([vm.establish(near, true, opener), shim(far)]);
     const served = vm.serve(link, opener);
     expect(vm.up).toBe(true);
     const active = await vm.whenUp(signal);
@@ -70,7 +70,7 @@ describe('VmLink', () => {
     const vm = vmLink();
     const waiting = vm.whenUp(signal);
     const [near, far] = await pair();
-    const [link] = await Promise.all([vm.establish(near, true), shim(far)]);
+    const [link] = await Promise.all([vm.establish(near, true, opener), shim(far)]);
     void vm.serve(link, opener);
     expect((await waiting).link).toBe(link);
   });
@@ -93,7 +93,7 @@ describe('VmLink', () => {
     const seen = [];
     for (const identity of [same, same, new LinkIdentity('shim')]) {
       const [near, far] = await pair();
-      const [link, other] = await Promise.all([vm.establish(near, true), shim(far, identity)]);
+      const [link, other] = await Promise.all([vm.establish(near, true, opener), shim(far, identity)]);
       void vm.serve(link, opener);
       seen.push({ streams: (await vm.whenUp(signal)).streams, other });
     }
@@ -106,18 +106,21 @@ describe('VmLink', () => {
 
   it('refuses another host agent, and a peer without a hello unless told to take it', async () => {
     const [near, far] = await pair();
-    const both = await Promise.allSettled([vmLink().establish(near, true), vmLink().establish(far, false)]);
+    const both = await Promise.allSettled([
+      vmLink().establish(near, true, opener),
+      vmLink().establish(far, false, opener),
+    ]);
     expect(both.map((each) => each.status)).toEqual(['rejected', 'rejected']);
     expect(String((both[0] as PromiseRejectedResult).reason)).toMatch(/both sides are a host agent/);
 
     const empty = 'https://github.com/moby/vpnkit multiplexer protocol\n\0\0';
     const [strict, vpnkit] = await pair();
     vpnkit.write(empty);
-    await expect(vmLink().establish(strict, true)).rejects.toThrow(/--legacy-peer lets it in/);
+    await expect(vmLink().establish(strict, true, opener)).rejects.toThrow(/--legacy-peer lets it in/);
 
     const [lenient, again] = await pair();
     again.write(empty);
-    const link = await vmLink(true).establish(lenient, true);
+    const link = await vmLink(true).establish(lenient, true, opener);
     expect(link.peer).toBeUndefined();
     link.close();
   });

@@ -277,3 +277,80 @@ describe('a session', () => {
     );
   });
 });
+
+describe('a channel with a source', () => {
+  /** Gives `bytes` in all, and notes how much it was asked for. */
+  function source(bytes: number) {
+    const asked: number[] = [];
+    let left = bytes;
+    return {
+      asked,
+      get readable() {
+        return left > 0;
+      },
+      draw(max: number): Buffer | undefined {
+        asked.push(max);
+        const count = Math.min(max, left);
+        left -= count;
+        return count === 0 ? undefined : Buffer.alloc(count, 1);
+      },
+    };
+  }
+
+  it('is drawn from only while its window is open, and goes on with every credit', () => {
+    const pair = new MuxPair();
+    pair.consume = false;
+    const a = pair.open();
+    a.channel.source = source(1_000_000);
+    a.channel.sourceReady();
+    pair.run();
+    const b = pair.accepted[0]!;
+    expect(b.held).toBe(WINDOW_SIZES.initial);
+    let total = 0;
+    while (b.held > 0) {
+      total += b.held;
+      b.read();
+      pair.run();
+    }
+    expect(total).toBe(1_000_000);
+    a.channel.end();
+    pair.run();
+    expect(b.events).toEqual(['end']);
+  });
+
+  it('a small channel waits for one quantum of a bulk one at most', () => {
+    const pair = new MuxPair();
+    const bulk = pair.open();
+    const small = pair.open();
+    pair.run();
+    bulk.channel.source = source(100_000_000);
+    for (let round = 0; round < 50; round++) {
+      bulk.channel.sourceReady();
+      small.channel.write(Buffer.from('ping'));
+      const frames = pair.a.take(256 * 1024);
+      const at = frames.findIndex((buffer) => buffer.toString() === 'ping');
+      expect(at).toBeGreaterThan(0);
+      const before = frames.slice(0, at).reduce((sum, buffer) => sum + buffer.length, 0);
+      expect(before).toBeLessThan(33 * 1024);
+      for (const buffer of frames) pair.b.receive(buffer);
+      pair.run();
+    }
+  });
+
+  it('that resets its channel while it is drawn from sends nothing behind the reset', () => {
+    const pair = new MuxPair();
+    const a = pair.open();
+    pair.run();
+    a.channel.source = {
+      readable: true,
+      draw: () => {
+        a.channel.reset(ERRNO.ECONNRESET);
+        return undefined;
+      },
+    };
+    a.channel.sourceReady();
+    pair.run();
+    expect(pair.accepted[0]!.events).toEqual(['reset 104', 'closed']);
+    expect([pair.a.channelCount, pair.b.channelCount]).toEqual([0, 0]);
+  });
+});

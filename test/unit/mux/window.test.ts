@@ -38,7 +38,7 @@ describe('ReceiveWindow', () => {
   });
 
   it('never takes credit back, and never lets out more than the budget and the least windows', () => {
-    const sizes = { initial: 64, max: 512, least: 16, budget: 1_000 };
+    const sizes = { initial: 64, max: 512, least: 16, budget: 1_000, refillBelow: 0.5 };
     const action = fc.record({
       channel: fc.nat({ max: 39 }),
       share: fc.double({ min: 0, max: 1, noNaN: true }),

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { BridgeError } from '../../../shared/errors.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 
-function make() {
+function make(copies = false) {
   const calls: string[] = [];
   const events: string[] = [];
-  const end = new ChannelEnd();
+  const end = new ChannelEnd(copies);
   end.bind({
     write: (chunk) => calls.push(`write ${chunk}`) > 0,
     end: () => void calls.push('end'),
@@ -108,5 +108,28 @@ describe('ChannelEnd', () => {
     expect(calls).toEqual(['refuse 111']);
     expect(events).toEqual(['closed']);
     expect(end.backlog).toBe(5);
+  });
+
+  it('gives the credit of what found no room when there is room again, or when it is given up', () => {
+    for (const finish of ['resume', 'reset'] as const) {
+      const { end, calls } = make();
+      end.attach({ data: () => end.pause(), ended() {}, reset() {}, drained() {}, closed() {} });
+      end.resume();
+      end.data(Buffer.from('one'));
+      expect(calls).toEqual([]);
+      if (finish === 'resume') end.resume();
+      else end.reset(reason);
+      expect(calls).toContain('consumed 3');
+    }
+  });
+
+  it('copies what it holds where the memory is used again', () => {
+    const { end, events, attach } = make(true);
+    attach();
+    const memory = Buffer.from('one');
+    end.data(memory);
+    memory.fill('x');
+    end.resume();
+    expect(events).toEqual(['data one']);
   });
 });

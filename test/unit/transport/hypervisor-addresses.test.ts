@@ -58,12 +58,14 @@ describe('hyperkit://', () => {
     expect(() => parseDialAddress('hyperkit:///d?port=62373')).toThrow(/nobody to dial: hyperkit:/);
   });
 
-  it.each(['hyperkit:///d', 'hyperkit://d?port=1', 'hyperkit:///d?cid=0&port=1', 'hyperkit:///d?port=1&cid=3'])(
-    'refuses %s',
-    (url) => {
-      expect(() => parseAddress(url)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
-    },
-  );
+  it.each([
+    'hyperkit:///d',
+    'hyperkit://d?port=1',
+    'hyperkit:///d?cid=0&port=1',
+    'hyperkit:///d?port=1&cid=3',
+  ])('refuses %s', (url) => {
+    expect(() => parseAddress(url)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
+  });
 });
 
 describe('npipe://', () => {
@@ -71,7 +73,12 @@ describe('npipe://', () => {
     const url = 'npipe:////./pipe/portferry-1';
     expect(parsePipe(url, true)).toEqual({ scheme: 'npipe', path: '\\\\.\\pipe\\portferry-1', url });
     expect(() => parsePipe(url, false)).toThrow(/for Windows only/);
-    for (const bad of ['npipe:////./pipe/', 'npipe:////./pipe/a/b', 'npipe:////./pipe/a\\b', 'npipe:///pipe/a'])
+    for (const bad of [
+      'npipe:////./pipe/',
+      'npipe:////./pipe/a/b',
+      'npipe:////./pipe/a\\b',
+      'npipe:///pipe/a',
+    ])
       expect(() => parsePipe(bad, true)).toThrow(/is not npipe:/);
   });
 });

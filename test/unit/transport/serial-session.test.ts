@@ -77,20 +77,26 @@ describe('a session over a serial port', () => {
 
   it('begins and carries every byte behind whatever stood there before, in every split', () => {
     fc.assert(
-      fc.property(stale, stale, fc.integer({ min: 1, max: 70 }), garbage, (before, behind, piece, payload) => {
-        const [a, b] = [new Side(), new Side()];
-        a.session.receive(before);
-        b.session.receive(behind);
-        meet(a, b, piece);
-        // A header that was cut off may have taken a hello with it: it is repeated.
-        meet(a, b, piece);
-        expect([a.open, b.open, a.why, b.why]).toEqual([true, true, '', '']);
-        a.session.write(payload);
-        b.session.write(Buffer.from('answer'));
-        pass(a, b, piece);
-        expect(b.text).toBe(payload.toString('latin1'));
-        expect(a.text).toBe('answer');
-      }),
+      fc.property(
+        stale,
+        stale,
+        fc.integer({ min: 1, max: 70 }),
+        garbage,
+        (before, behind, piece, payload) => {
+          const [a, b] = [new Side(), new Side()];
+          a.session.receive(before);
+          b.session.receive(behind);
+          meet(a, b, piece);
+          // A header that was cut off may have taken a hello with it: it is repeated.
+          meet(a, b, piece);
+          expect([a.open, b.open, a.why, b.why]).toEqual([true, true, '', '']);
+          a.session.write(payload);
+          b.session.write(Buffer.from('answer'));
+          pass(a, b, piece);
+          expect(b.text).toBe(payload.toString('latin1'));
+          expect(a.text).toBe('answer');
+        },
+      ),
     );
   });
 

@@ -5,7 +5,7 @@
 import { describeDestination, type UdpDestination } from '../../../shared/destination.ts';
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
-import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
+import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLERR, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import type { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import { FlowStream, type FlowStreamOwner } from '../../../shared/platform/linux/datagrams/flow-stream.ts';
@@ -14,7 +14,6 @@ import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
-import { encodeResult } from '../../../shared/preface.ts';
 import { FlowTable } from '../../../shared/relay/udp-flows.ts';
 import { Exit, type ExitOwner } from './exit.ts';
 import type { ShimWorker } from './shim-worker.ts';
@@ -25,11 +24,19 @@ const SWEEP_MS = 5_000;
 /** Room for a burst of a container while the worker is busy. */
 const BUFFER_BYTES = 1024 * 1024;
 
-/** A dedicated stream behind its preface. */
+/** A stream of u32 frames: a dedicated one behind its preface, or what stands for a channel. */
 export interface DatagramTunnel {
+  /** Watched. */
   readonly fd: number;
-  readonly owner: number;
-  readonly streamId: number;
+  /** What the host is told first. */
+  readonly answer: Buffer;
+  /** The shim has no room for it. */
+  refuse(): void;
+  /** Begins to listen for an abort of the host. @returns whether there was one already: its errno */
+  add(stream: Abortable): number | undefined;
+  remove(): void;
+  /** Says that the stream is aborted, and lets it go behind that. */
+  announce(stream: AbortedStream, errno: number): void;
 }
 
 export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortable {
@@ -63,13 +70,13 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
   /** Answers the host and begins. @param early what was read from the stream behind the preface */
   start(early: Buffer): void {
     const { shim, reactor, tunnel } = this;
-    if (!shim.beginDatagrams(this)) return this.refuse();
+    if (!shim.beginDatagrams(this)) return tunnel.refuse();
     const stream = new FlowStream(reactor, tunnel.fd, this.batches.window, this);
     this.stream = stream;
     if (early.length > 0) stream.rest = Buffer.from(early);
-    stream.write(encodeResult(0));
+    stream.write(tunnel.answer);
     this.sweepLater();
-    const aborted = shim.streams.add(tunnel.owner, tunnel.streamId, this);
+    const aborted = tunnel.add(this);
     if (aborted !== undefined) this.lose();
   }
 
@@ -193,17 +200,16 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
   /** The stream is over on the other side. */
   private lose(): void {
     if (this.stream === undefined) return;
-    this.shim.streams.remove(this.tunnel.owner, this.tunnel.streamId);
+    this.tunnel.remove();
     this.stream.close();
     this.close();
   }
 
   private abort(errno: number): void {
-    const { owner, streamId } = this.tunnel;
-    const { stream } = this;
+    const { stream, tunnel } = this;
     if (stream === undefined) return;
-    this.shim.streams.remove(owner, streamId);
-    this.shim.streams.announce(owner, streamId, errno, stream.giveUp());
+    tunnel.remove();
+    tunnel.announce(stream.giveUp(), errno);
     this.close();
   }
 
@@ -211,16 +217,6 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
     this.stream = undefined;
     for (const exit of [...this.exits.values()]) this.release(exit);
     this.shim.datagramsOver(this);
-  }
-
-  /** The shim carries its most connections. */
-  private refuse(): void {
-    const { reactor, tunnel } = this;
-    const answer = encodeResult(ERRNO.ENOBUFS);
-    answer.copy(reactor.buffer.bytes);
-    reactor.libc.write(tunnel.fd, reactor.buffer.address, answer.length);
-    reactor.sockets.shutdownWrite(tunnel.fd);
-    new AbortedStream(reactor, tunnel.fd).announced();
   }
 
   private sweepLater(): void {

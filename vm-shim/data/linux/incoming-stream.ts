@@ -6,9 +6,10 @@ import { type Deadline, removeDeadline, type Timed } from '../../../shared/platf
 import { COPY_BYTES, type Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
+import type { DatagramTunnel } from './datagram-exits.ts';
 import { ShimConnection } from './shim-connection.ts';
 import type { ShimWorker } from './shim-worker.ts';
-import type { Target, TargetCache } from './target-cache.ts';
+import type { StreamTarget, TargetCache } from './target-cache.ts';
 
 const HEAD_MS = 10_000;
 
@@ -68,7 +69,7 @@ export class IncomingStream implements Watcher, Timed {
     }
   }
 
-  private serve(target: Target, streamId: number, bytes: Buffer, used: number, left: number): void {
+  private serve(target: StreamTarget, streamId: number, bytes: Buffer, used: number, left: number): void {
     const { shim } = this;
     const owner = shim.ownerOf(target.streamKey);
     if (owner === undefined) return this.deny();
@@ -76,19 +77,35 @@ export class IncomingStream implements Watcher, Timed {
     if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
     if (destination.protocol === 'udp')
-      return shim.serveDatagrams({ fd: this.fd, owner, streamId }, destination, bytes.subarray(used));
+      return shim.serveDatagrams(this.datagramTunnel(owner, streamId), destination, bytes.subarray(used));
     new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
   }
 
-  private deny(): void {
-    this.finish();
-    const { reactor, log } = this.shim;
-    const answer = encodeResult(ERRNO.EACCES);
+  private datagramTunnel(owner: number, streamId: number): DatagramTunnel {
+    const { streams } = this.shim;
+    return {
+      fd: this.fd,
+      answer: encodeResult(0),
+      refuse: () => this.answerNo(ERRNO.ENOBUFS),
+      add: (stream) => streams.add(owner, streamId, stream),
+      remove: () => streams.remove(owner, streamId),
+      announce: (stream, errno) => streams.announce(owner, streamId, errno, stream),
+    };
+  }
+
+  private answerNo(errno: number): void {
+    const { reactor } = this.shim;
+    const answer = encodeResult(errno);
     answer.copy(reactor.buffer.bytes);
     reactor.libc.write(this.fd, reactor.buffer.address, answer.length);
     reactor.sockets.shutdownWrite(this.fd);
     new AbortedStream(reactor, this.fd).announced();
-    log.warn(
+  }
+
+  private deny(): void {
+    this.finish();
+    this.answerNo(ERRNO.EACCES);
+    this.shim.log.warn(
       { code: 'PERMISSION_DENIED' },
       'stream refused: a dedicated stream carries the key of no link that is up',
     );

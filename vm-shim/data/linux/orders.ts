@@ -1,6 +1,7 @@
 /** What the main thread of the VM shim and its workers say to each other, besides StreamOrder and StreamReport. */
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
+import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
 import type { PeerCids } from '../../../shared/transport/peer-cids.ts';
 
 export interface ListenOrder {
@@ -15,6 +16,7 @@ export interface ListenOrder {
 
 export type ShimOrder =
   | StreamOrder
+  | LinkOrder
   | { readonly type: 'listen'; readonly listener: ListenOrder }
   /** No more streams; answered by `deaf`. */
   | { readonly type: 'unlisten' }
@@ -27,6 +29,7 @@ export type ShimOrder =
 
 export type ShimReport =
   | StreamReport
+  | LinkReport
   /** A stream that is the main thread's now: a link, or datagrams in u16 frames. `bytes` were read from it. */
   | { readonly type: 'stream'; readonly fd: number; readonly bytes: Uint8Array }
   | { readonly type: 'deaf' };

@@ -9,7 +9,7 @@ import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux
 import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
 import type { ShimWorker } from './shim-worker.ts';
-import type { Target } from './target-cache.ts';
+import type { StreamTarget } from './target-cache.ts';
 
 /** A first request that is smaller is mostly whole: its container's answer is worth a moment of waiting, bytes. */
 const MOST_PATIENT_BYTES = 4 * 1024;
@@ -20,13 +20,13 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
   private readonly shim: ShimWorker;
   private readonly owner: number;
   private readonly streamId: number;
-  private readonly container: Target;
+  private readonly container: StreamTarget;
   private early: Buffer | undefined;
   /** The client has said something, and not so much that it must be about to say more. */
   private clientSpoke = false;
 
   /** Takes over the stream, which is watched. */
-  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, container: Target) {
+  constructor(shim: ShimWorker, fd: number, owner: number, streamId: number, container: StreamTarget) {
     super(shim.reactor, container);
     this.shim = shim;
     this.owner = owner;
@@ -52,6 +52,10 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
     else this.begin();
     // What has not gone out by now has to survive the next read.
     if (this.early === early) this.early = Buffer.from(early);
+  }
+
+  stop(): void {
+    this.relay.stop();
   }
 
   resetByPeer(errno: number): void {

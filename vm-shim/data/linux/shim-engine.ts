@@ -7,6 +7,7 @@ import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
 import type { Libc } from '../../../shared/platform/linux/libc.ts';
 import { MainStreams } from '../../../shared/platform/linux/main-streams.ts';
+import { MainLinks } from '../../../shared/platform/linux/mux/main-links.ts';
 import {
   type Listener,
   openTcpListener,
@@ -37,6 +38,8 @@ export interface ShimEngineOptions {
 
 export class ShimEngine {
   readonly pool: WorkerPool<ShimOrder, ShimReport>;
+  /** Carries sessions of the multiplexed lane. */
+  readonly links: MainLinks;
   private readonly options: ShimEngineOptions;
   private readonly shared: ShimShared;
   private readonly streams: MainStreams;
@@ -67,6 +70,7 @@ export class ShimEngine {
       onReport: (report, reply, index) => this.take(report, reply, index),
       onDeath: (index) => this.forget(index),
     });
+    this.links = new MainLinks(libc, this.pool);
   }
 
   /** The counterpart of shared/transport/listen.ts, with the same errors; streams go to the workers. */
@@ -138,7 +142,7 @@ export class ShimEngine {
   }
 
   private take(report: ShimReport, reply: (order: ShimOrder) => void, index: number): void {
-    if (this.streams.take(report, reply)) return;
+    if (this.streams.take(report, reply) || this.links.take(report)) return;
     if (report.type === 'stream') this.adopt(report.fd, report.bytes);
     else if (report.type === 'deaf') {
       this.waiting.delete(index);
@@ -155,6 +159,7 @@ export class ShimEngine {
 
   /** A worker has died with all its connections. */
   private forget(index: number): void {
+    this.links.workerDied(index);
     const lost = this.shared.active[index]!;
     this.shared.active[index] = 0;
     this.options.limit.give(lost);

@@ -5,15 +5,16 @@ import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constant
 import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
 import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
+import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { PeerCheck } from '../../../shared/platform/linux/peer-check.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
+import { IncomingChannel } from './incoming-channel.ts';
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
-import type { ShimConnection } from './shim-connection.ts';
 import { TargetCache } from './target-cache.ts';
 
 const MAX_ACCEPTS = 32;
@@ -21,6 +22,12 @@ const MAX_ACCEPTS = 32;
 const TOLERATED_LEAD = 4;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
+
+/** A connection of this worker, on whichever lane it came. */
+export interface Carried {
+  /** Ends it at once, both sides by a reset. */
+  stop(): void;
+}
 
 /** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
 export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
@@ -34,12 +41,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   kind: SideKind = TUNNEL_UNIX;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
   private readonly limit: Limit;
+  private readonly links: WorkerLinks;
   private readonly owners = new Map<string, number>();
   /** Instances of the host agent whose datagrams come in u32 frames. */
   private readonly withFlows = new Set<number>();
   private readonly datagrams = new Set<DatagramExits>();
   private batches: Batches | undefined;
-  private readonly connections = new Set<ShimConnection>();
+  private readonly connections = new Set<Carried>();
   private peers: PeerCheck | undefined;
   private listenFd = -1;
   private listening = false;
@@ -50,6 +58,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     this.reactor = worker.reactor;
     this.streams = new WorkerStreams(worker.reactor, worker.post);
     this.log = new WorkerLog(worker.post);
+    this.links = new WorkerLinks(worker.reactor, worker.post, (channel, link) =>
+      new IncomingChannel(this, link, channel).serve(),
+    );
     this.limit = Limit.of(worker.shared.limit, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
     this.pause = new AcceptPause({
@@ -64,7 +75,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   }
 
   take(order: ShimOrder): void {
-    if (this.streams.take(order)) return;
+    if (this.streams.take(order) || this.links.take(order)) return;
     switch (order.type) {
       case 'listen':
         this.listenFd = order.listener.fd;
@@ -83,8 +94,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
         this.owners.delete(order.key);
         return;
       case 'stop':
-        for (const connection of [...this.connections]) connection.relay.stop();
+        for (const connection of [...this.connections]) connection.stop();
         for (const exits of [...this.datagrams]) exits.stop();
+        this.links.closeAll();
         return this.reactor.stop();
     }
   }
@@ -97,13 +109,13 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   }
 
   /** @returns whether there is room for it */
-  begin(connection: ShimConnection): boolean {
+  begin(connection: Carried): boolean {
     if (!this.takePlace()) return false;
     this.connections.add(connection);
     return true;
   }
 
-  released(connection: ShimConnection): void {
+  released(connection: Carried): void {
     if (this.connections.delete(connection)) this.givePlace();
   }
 

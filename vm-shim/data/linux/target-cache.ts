@@ -5,11 +5,15 @@ import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
 
-/** Where a stream is to go, ready to be dialled. Its address is empty for what none can say, and for datagrams. */
+/** What is to be dialled. Its address is empty for what none can say, and for datagrams. */
 export interface Target extends DialTarget {
+  readonly what: string;
+}
+
+/** Where a stream is to go. */
+export interface StreamTarget extends Target {
   readonly streamKey: Buffer;
   readonly destination: Destination;
-  readonly what: string;
 }
 
 /** How long a container may take to accept, milliseconds. */
@@ -25,10 +29,10 @@ const DESTINATION_AT = KEY_AT + STREAM_KEY_BYTES;
  * found by their bytes.
  */
 export class TargetCache {
-  private readonly targets = new Map<string, Target>();
+  private readonly targets = new Map<string, StreamTarget>();
 
   /** @returns undefined while it is incomplete. @throws BridgeError PROTOCOL */
-  decode(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+  decode(bytes: Buffer): { target: StreamTarget; streamId: number; used: number } | undefined {
     if (bytes.length < DESTINATION_AT + 3 || bytes[0] !== PREFACE_MAGIC[0] || bytes[1] !== PREFACE_MAGIC[1])
       return this.decodeNew(bytes);
     const used = bytes.readUInt16LE(2);
@@ -40,12 +44,12 @@ export class TargetCache {
     return { target, streamId: bytes.readUInt32LE(6), used };
   }
 
-  private decodeNew(bytes: Buffer): { target: Target; streamId: number; used: number } | undefined {
+  private decodeNew(bytes: Buffer): { target: StreamTarget; streamId: number; used: number } | undefined {
     const decoded = decodePreface(bytes);
     if (decoded === undefined) return undefined;
     const { value, used } = decoded;
     const { streamId, streamKey, destination } = value;
-    const target = { streamKey, destination, withinMs: DIAL_MS, ...addressOf(destination) };
+    const target = { streamKey, destination, ...targetOf(destination) };
     if (destination.protocol === 'tcp') {
       const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
       if (this.targets.size >= MAX_TARGETS) this.targets.clear();
@@ -60,16 +64,18 @@ function sameStream(key: string): string {
   return key.slice(0, 2) + key.slice(6);
 }
 
-function addressOf(destination: Destination): Pick<Target, 'kind' | 'sockaddr' | 'what'> {
-  const what = describeDestination(destination);
+export function targetOf(destination: Destination): Target {
+  const target = { what: describeDestination(destination), withinMs: DIAL_MS };
   try {
-    if (destination.protocol === 'unix')
-      return { what, kind: PLAIN_UNIX, sockaddr: encodeSockaddr({ family: 'unix', path: destination.path }) };
-    if (destination.protocol === 'udp') return { what, kind: PLAIN_TCP, sockaddr: NOWHERE };
+    if (destination.protocol === 'udp') return { ...target, kind: PLAIN_TCP, sockaddr: NOWHERE };
+    if (destination.protocol === 'unix') {
+      const sockaddr = encodeSockaddr({ family: 'unix', path: destination.path });
+      return { ...target, kind: PLAIN_UNIX, sockaddr };
+    }
     const { ip, port } = destination;
-    return { what, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
+    return { ...target, kind: PLAIN_TCP, sockaddr: encodeSockaddr({ family: 'ip', ip, port }) };
   } catch (error) {
-    if (error instanceof BridgeError) return { what, kind: PLAIN_UNIX, sockaddr: NOWHERE };
+    if (error instanceof BridgeError) return { ...target, kind: PLAIN_UNIX, sockaddr: NOWHERE };
     throw error;
   }
 }

@@ -3,8 +3,8 @@ import { BRIDGED_VSOCK } from '../side.ts';
 import type { WorkerContext, WorkerProgram } from '../worker-thread.ts';
 import { BridgeDial } from './bridge-dial.ts';
 import { BridgeListener } from './bridge-listener.ts';
-import { DevicePump } from './device-pump.ts';
 import { BridgedStream } from './bridged-stream.ts';
+import { DevicePump } from './device-pump.ts';
 import type { BridgeOrder, BridgeReport } from './orders.ts';
 
 /** The worker of the bridge: dials and accepts what Node cannot, and passes its bytes on. */

@@ -81,7 +81,11 @@ export class DevicePump implements Task {
   private collect(): boolean {
     if (this.fromNear.length === 0) {
       if (this.closed) return false;
-      this.fromNear = this.read(this.near, () => false, () => this.close());
+      this.fromNear = this.read(
+        this.near,
+        () => false,
+        () => this.close(),
+      );
       if (this.fromNear.length === 0) return false;
     }
     if (this.deserted) {

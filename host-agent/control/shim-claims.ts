@@ -1,0 +1,197 @@
+/**
+ * The claims that the shim of one VM makes over its link. They belong to one instance of the shim: they stay while its
+ * link is lost and comes back within a grace period, are compared with what it wants on every new link, and end when
+ * another instance says hello, so that a VM that started anew is not refused by its own ghost.
+ */
+import { MAX_CLAIMS, refusal, type WantedClaim } from '../../shared/claim-messages.ts';
+import type { ControlMessage } from '../../shared/control-codec.ts';
+import { BridgeError } from '../../shared/errors.ts';
+import type { Link } from '../../shared/link/link.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import type { Claim, ForwardTable } from './forward-table.ts';
+import { type HeldClaim, reconcile } from './reconcile.ts';
+
+/** How long claims outlive the link that they were made over, milliseconds. */
+export const GRACE_MS = 30_000;
+
+/** What is needed of a link. */
+export type ClaimLink = Pick<Link, 'peer' | 'has' | 'send' | 'receive'>;
+
+export interface ShimClaimsOptions {
+  readonly table: Pick<ForwardTable, 'claim' | 'release'>;
+  readonly vm: string;
+  readonly log: Logger;
+  readonly graceMs?: number;
+}
+
+class Held implements HeldClaim {
+  readonly id: number;
+  readonly asked: string;
+  claim: Claim | undefined;
+  dropped = false;
+  /** Done when its port is open or was refused; undefined while others come first. */
+  opening: Promise<void> | undefined;
+
+  constructor({ id, spec }: WantedClaim) {
+    this.id = id;
+    this.asked = spec;
+  }
+
+  get resolved(): string | undefined {
+    return this.claim === undefined ? undefined : formatSpec(this.claim.spec);
+  }
+}
+
+export class ShimClaims {
+  private readonly options: ShimClaimsOptions;
+  private readonly held = new Map<number, Held>();
+  /** The last port that is to be opened. They are opened in order: a `::` may count on the `0.0.0.0` before it. */
+  private last: Promise<void> = Promise.resolve();
+  /** Ports that are being closed: what is claimed next may want the same. */
+  private readonly releasing = new Set<Promise<void>>();
+  private instance: string | undefined;
+  private link: ClaimLink | undefined;
+  /** What the shim wants, as far as it has said; undefined once it has said all. */
+  private announced: WantedClaim[] | undefined;
+  private grace: NodeJS.Timeout | undefined;
+
+  constructor(options: ShimClaimsOptions) {
+    this.options = options;
+  }
+
+  /** A link is up; it takes the place of any other. */
+  linkUp(link: ClaimLink): void {
+    clearTimeout(this.grace);
+    const instance = link.peer?.instance;
+    if (this.instance !== instance) this.dropAll(true);
+    this.instance = instance;
+    this.link = link.has('claims') ? link : undefined;
+    this.announced = [];
+    if (this.link !== undefined) link.receive((message) => this.take(link, message));
+  }
+
+  /** The link is down and no other is up. */
+  linkDown(): void {
+    this.link = undefined;
+    clearTimeout(this.grace);
+    if (this.held.size === 0) return;
+    const { vm, log, graceMs = GRACE_MS } = this.options;
+    this.grace = setTimeout(() => {
+      const claims = this.held.size;
+      log.warn({ vm, claims }, `no link for ${graceMs / 1000} s: the claims of the VM shim end`);
+      this.dropAll(false);
+    }, graceMs);
+    this.grace.unref();
+  }
+
+  /** Forgets the shim; its claims are the table's to release. */
+  close(): void {
+    clearTimeout(this.grace);
+    this.link = undefined;
+  }
+
+  private take(link: ClaimLink, message: ControlMessage): void {
+    if (link !== this.link) return;
+    if (message.type === 'claims') {
+      this.announced ??= [];
+      this.announced.push(...message.claims);
+      if (this.announced.length > MAX_CLAIMS)
+        throw new BridgeError('PROTOCOL', `the shim wants more than ${MAX_CLAIMS} forwards`);
+      if (!message.more) this.reconcile(this.announced);
+    } else if (message.type === 'claim' && this.announced === undefined) {
+      if (this.held.has(message.id))
+        throw new BridgeError('PROTOCOL', `the shim claims twice under the number ${message.id}`);
+      this.add(message);
+    } else if (message.type === 'unclaim' && this.announced === undefined) {
+      const { id, now } = message;
+      const held = this.held.get(id);
+      const done = held === undefined ? Promise.resolve() : this.drop(held, now);
+      void done.then(() => this.answer({ type: 'unclaimed', id }));
+    } else {
+      throw new BridgeError('PROTOCOL', `control message "${message.type}" at a wrong time`);
+    }
+  }
+
+  private reconcile(wanted: readonly WantedClaim[]): void {
+    this.announced = undefined;
+    const { keep, add, drop } = reconcile(this.held.values(), wanted);
+    const { vm, log } = this.options;
+    const [kept, added, dropped] = [keep.length, add.length, drop.length];
+    if (kept + added + dropped > 0) log.info({ vm, kept, added, dropped }, 'claims of the VM shim');
+    for (const id of drop) void this.drop(this.held.get(id)!, false);
+    for (const id of keep) this.grant(this.held.get(id)!);
+    for (const each of add) this.add(each);
+  }
+
+  private add(wanted: WantedClaim): void {
+    if (this.held.size + this.releasing.size >= MAX_CLAIMS) {
+      const limit = `a VM may have ${MAX_CLAIMS} forwards at the most`;
+      this.answer(refusal(wanted.id, new BridgeError('LIMIT_REACHED', limit)));
+      return;
+    }
+    const held = new Held(wanted);
+    this.held.set(held.id, held);
+    this.last = this.last.then(() => {
+      if (held.dropped) return;
+      held.opening = this.open(held);
+      return held.opening;
+    });
+  }
+
+  private async open(held: Held): Promise<void> {
+    const { table, vm } = this.options;
+    await Promise.all(this.releasing);
+    if (held.dropped) return;
+    try {
+      held.claim = await table.claim({
+        owner: `shim:${vm}`,
+        lease: 'link',
+        vm,
+        spec: parseSpec(held.asked),
+        onReleased: () => this.ended(held),
+      });
+    } catch (error) {
+      if (!held.dropped) this.held.delete(held.id);
+      if (!held.dropped) this.answer(refusal(held.id, error));
+      return;
+    }
+    if (!held.dropped) this.grant(held);
+  }
+
+  /** Says that it is published; while its port is being opened that comes later. */
+  private grant({ id, claim, resolved: spec }: Held): void {
+    if (claim === undefined || spec === undefined) return;
+    const note = claim.stats().not_bound === 1 ? 'not bound: the host has no IPv6' : '';
+    this.answer({ type: 'claimed', id, spec, note });
+  }
+
+  /** Somebody else has removed it from the table. */
+  private ended(held: Held): void {
+    if (held.dropped) return;
+    held.dropped = true;
+    this.held.delete(held.id);
+    const text = `${held.resolved ?? held.asked} was removed on the host`;
+    this.answer(refusal(held.id, new BridgeError('CANCELLED', text)));
+  }
+
+  private dropAll(now: boolean): void {
+    for (const held of [...this.held.values()]) void this.drop(held, now);
+  }
+
+  private drop(held: Held, now: boolean): Promise<void> {
+    held.dropped = true;
+    this.held.delete(held.id);
+    const { table, vm, log } = this.options;
+    const released = Promise.resolve(held.opening)
+      .then(() => (held.claim === undefined ? undefined : table.release(held.claim, { now })))
+      .catch((error: Error) => log.error({ err: error, vm }, 'a forward did not close cleanly'))
+      .finally(() => this.releasing.delete(released));
+    this.releasing.add(released);
+    return released;
+  }
+
+  private answer(message: ControlMessage): void {
+    this.link?.send(message);
+  }
+}

@@ -1,0 +1,58 @@
+import { decodeDestination } from '../../../shared/destination.ts';
+import { BridgeError, ERRNO } from '../../../shared/errors.ts';
+import { DescriptorEnd } from '../../../shared/platform/linux/mux/descriptor-end.ts';
+import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
+import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
+import { PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
+import { Connection } from '../../../shared/relay/connection.ts';
+
+/**
+ * The datagrams of a forward as a channel: u32 frames come and go on one end of a pair of sockets, at whose other end
+ * they look as on a dedicated stream. A channel that cannot be opened is an end of that stream.
+ */
+export class DatagramChannel {
+  private readonly link: WorkerLink;
+  private readonly end: DescriptorEnd;
+  private readonly connection: Connection;
+  private reset: (errno: number) => void = () => {};
+
+  /** Takes over our end of the pair. */
+  constructor(reactor: Reactor, link: WorkerLink, fd: number) {
+    this.link = link;
+    this.end = new DescriptorEnd(reactor, fd, PLAIN_UNIX, link.boxes, () => {});
+    this.connection = new Connection(this.end, {
+      counters: { bytesUp: 0, bytesDown: 0 },
+      cancelDial: () => this.reset(ERRNO.ECANCELED),
+      closed() {},
+    });
+    this.end.watch();
+  }
+
+  /** @param destination as encodeDestination has it */
+  open(destination: Uint8Array): void {
+    const tunnel = new ChannelEnd(true);
+    try {
+      const channel = this.link.session.open(decodeDestination(Buffer.from(destination), 0).destination, {
+        ...tunnel.events(),
+        dialResult: (errno) => {
+          if (errno === 0) this.connection.dialled(tunnel);
+          else this.fail(errno);
+        },
+        reset: (errno) => {
+          this.fail(errno); // nothing happens when it was opened
+          tunnel.aborted(errno);
+        },
+      });
+      this.reset = (errno) => channel.reset(errno);
+      tunnel.bind(channel);
+      this.end.feed(channel);
+    } catch (error) {
+      this.connection.dialFailed(error as BridgeError);
+    }
+  }
+
+  private fail(errno: number): void {
+    this.connection.dialFailed(new BridgeError('DIAL_FAILED', 'the shim takes no datagrams', { errno }));
+  }
+}

@@ -1,0 +1,40 @@
+/** What the main thread and a worker say to each other about links whose sessions live in workers. */
+import type { ErrorCode } from '../../../errors.ts';
+import type { SessionSettings } from '../../../link/session-settings.ts';
+
+/** Main thread to worker. Descriptors that are named are the worker's from then on. */
+export type LinkOrder =
+  /** `early` was read from the stream already. */
+  | {
+      readonly type: 'link';
+      readonly link: number;
+      readonly fd: number;
+      readonly early: Uint8Array;
+      readonly settings: SessionSettings;
+    }
+  | { readonly type: 'link-control'; readonly link: number; readonly payload: Uint8Array }
+  | {
+      readonly type: 'link-stream-reset';
+      readonly link: number;
+      readonly streamId: number;
+      readonly errno: number;
+    }
+  | { readonly type: 'link-close'; readonly link: number };
+
+/** Worker to main thread. */
+export type LinkReport =
+  | { readonly type: 'link-control'; readonly link: number; readonly payload: Uint8Array }
+  | {
+      readonly type: 'link-stream-reset';
+      readonly link: number;
+      readonly streamId: number;
+      readonly errno: number;
+    }
+  /** `lately` is what happened before the peer broke the protocol. */
+  | {
+      readonly type: 'link-over';
+      readonly link: number;
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly lately: readonly string[];
+    };

@@ -1,0 +1,104 @@
+import { BridgeError, ERRNO } from '../../../errors.ts';
+import { type SessionSettings, sessionOptions } from '../../../link/session-settings.ts';
+import type { Channel } from '../../../mux/channel.ts';
+import { MuxSession } from '../../../mux/session.ts';
+import type { Reactor } from '../reactor.ts';
+import type { LinkBoxes } from './descriptor-end.ts';
+import { InBox } from './in-box.ts';
+import type { LinkOrder, LinkReport } from './link-orders.ts';
+import { LinkStream } from './link-stream.ts';
+import { OutBox } from './out-box.ts';
+
+/** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
+const SEND_BUFFER_BYTES = 512 * 1024;
+
+/** A link whose session lives in this worker. */
+export interface WorkerLink {
+  readonly number: number;
+  readonly session: MuxSession;
+  readonly boxes: LinkBoxes;
+  readonly settings: SessionSettings;
+}
+
+/** The links of a worker. */
+export class WorkerLinks {
+  private readonly reactor: Reactor;
+  private readonly post: (report: LinkReport) => void;
+  private readonly opened: (channel: Channel, link: WorkerLink) => void;
+  private readonly links = new Map<number, WorkerLink & { readonly stream: LinkStream }>();
+  /** The memory of links that are over is used again. */
+  private readonly idle: OutBox[] = [];
+  private inBox: InBox | undefined;
+
+  /** @param opened gets every channel that a peer opens, to be accepted or refused */
+  constructor(
+    reactor: Reactor,
+    post: (report: LinkReport) => void,
+    opened: (channel: Channel, link: WorkerLink) => void,
+  ) {
+    this.reactor = reactor;
+    this.post = post;
+    this.opened = opened;
+  }
+
+  get(number: number): WorkerLink | undefined {
+    return this.links.get(number);
+  }
+
+  /** @returns whether the order was for us */
+  take(order: LinkOrder | { readonly type: string }): boolean {
+    const known = order as LinkOrder;
+    switch (known.type) {
+      case 'link':
+        this.add(known.link, known.fd, Buffer.from(known.early), known.settings);
+        return true;
+      case 'link-control':
+        this.links.get(known.link)?.session.sendControl(Buffer.from(known.payload));
+        return true;
+      case 'link-stream-reset':
+        this.links.get(known.link)?.session.sendStreamReset(known.streamId, known.errno);
+        return true;
+      case 'link-close':
+        this.links.get(known.link)?.stream.stop(new BridgeError('LINK_LOST', 'we closed the link'));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  closeAll(): void {
+    for (const { stream } of [...this.links.values()])
+      stream.stop(new BridgeError('LINK_LOST', 'we are stopping'));
+  }
+
+  private add(number: number, fd: number, early: Buffer, settings: SessionSettings): void {
+    const { reactor, post } = this;
+    reactor.own(fd);
+    // TCP finds its own size, unless it is told one.
+    if (reactor.sockets.isUnix(fd)) reactor.sockets.wantRoomToWrite(fd, SEND_BUFFER_BYTES);
+    this.inBox ??= new InBox(reactor.libc);
+    const outBox = this.idle.pop() ?? new OutBox(reactor.libc);
+    const boxes = { inBox: this.inBox, outBox };
+    const stream = new LinkStream(reactor, fd, boxes, (error) => {
+      this.links.delete(number);
+      outBox.discard();
+      this.idle.push(outBox);
+      const lately = error.code === 'PROTOCOL' ? session.dump() : [];
+      post({ type: 'link-over', link: number, code: error.code, message: error.message, lately });
+    });
+    const session = new MuxSession(sessionOptions(settings), {
+      open: (channel) => this.opened(channel, link),
+      control: (payload) => post({ type: 'link-control', link: number, payload: Uint8Array.from(payload) }),
+      streamReset: (streamId, errno) => post({ type: 'link-stream-reset', link: number, streamId, errno }),
+      writable: () => stream.schedule(),
+    });
+    const link = { number, session, boxes, settings, stream };
+    this.links.set(number, link);
+    stream.start(session, early);
+  }
+}
+
+/** For a side that takes no channels. */
+export function refuseChannel(channel: Channel): void {
+  channel.refuse(ERRNO.EPERM);
+}
