@@ -43,7 +43,7 @@ const KNOWN =
   'unix:///path, tcp://127.0.0.1:PORT, vsock://CID:PORT, hybrid:///path?port=N, hyperkit:///dir?cid=3&port=N and npipe:////./pipe/NAME';
 
 /**
- * Parses the URL of a transport that carries many streams. Its scheme is the key of its parser.
+ * Parses the URL of a transport that carries many streams.
  * @throws BridgeError BAD_REQUEST; an unknown scheme names the known ones
  */
 export function parseAddress(url: string): TransportAddress {

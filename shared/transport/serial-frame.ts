@@ -1,5 +1,5 @@
 /**
- * Frames of a session over a serial port (docs/protocol.md). A header of 28 bytes: magic (4), type (u8), zero (u8), length
+ * Frames of a session over a serial port (docs/architecture.md). A header of 28 bytes: magic (4), type (u8), zero (u8), length
  * of the payload (u16), 16 bytes that the type gives a meaning, CRC-32 of the 24 bytes before. Little-endian.
  */
 import { crc32 } from './crc32.ts';

@@ -55,9 +55,13 @@ export async function dialSerial(
   answerMs = ANSWER_MS,
 ): Promise<Duplex> {
   const port = await connectSocket({ path }, url, signal);
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+  const giveUp = new AbortController(); // not AbortSignal.any, which Node has since 20.3 only
+  const stop = (): void => giveUp.abort();
+  const timer = setTimeout(stop, answerMs);
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
   try {
-    const session = await openSession(port, NOTHING, limit, times);
+    const session = await openSession(port, NOTHING, giveUp.signal, times);
     session.on('close', () => {
       port.end();
       port.resume();
@@ -67,12 +71,15 @@ export async function dialSerial(
   } catch (error) {
     port.destroy();
     if (signal.aborted) throw new BridgeError('CANCELLED', `dialling ${url} was cancelled`);
-    if (limit.aborted)
+    if (giveUp.signal.aborted)
       throw new BridgeError(
         'TIMEOUT',
         `${url}: the hypervisor is there, but nobody in the VM answered on that serial port within ${answerMs / 1000} s (is portferry vm-shim --listen serial:// running there?)`,
       );
     throw new BridgeError('LINK_LOST', `${url}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
   }
 }
 

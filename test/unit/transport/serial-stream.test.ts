@@ -1,4 +1,8 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { dialSerial, parseSerialSocket, serveSerial } from '../../../shared/transport/serial.ts';
@@ -90,6 +94,19 @@ describe('a stream over a serial port', () => {
     const [error] = await over;
     expect(error.message).toContain('was silent for 0.4 s');
     far.destroy();
+  });
+
+  it('names a VM that does not answer', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'portferry-'));
+    const server = createServer((client) => client.resume().on('error', () => {})).listen(`${dir}/s`);
+    await once(server, 'listening');
+    const address = parseSerialSocket(`serial+unix://${dir}/s`);
+    await expect(dialSerial(address, new AbortController().signal, TIMES, 50)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('nobody in the VM answered on that serial port'),
+    });
+    server.close();
+    rmSync(dir, { recursive: true });
   });
 
   it('names a hypervisor that is not there', async () => {
