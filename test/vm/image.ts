@@ -1,5 +1,5 @@
 /**
- * The guest: Debian's generic kernel, busybox, and the node that runs this. Nothing is installed on this machine: the
+ * The guest: Debian's generic kernel, busybox, dash, and the node that runs this. Nothing is installed on this machine: the
  * kernel's package is downloaded and unpacked. What was built is kept, under a name that says of what.
  */
 import { createHash } from 'node:crypto';
@@ -31,7 +31,7 @@ export interface Image {
 /** Modules that the root file system needs. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'crc32c_generic'];
 /** Modules that groups of cases load. */
-const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet'];
+const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet', '9p', '9pnet_fd'];
 
 /** @param cache folder to keep what is built in */
 export function buildImage(cache: string, say: (text: string) => void): Image {
@@ -68,7 +68,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
 }
 
 /** To be changed whenever what is laid out below changes. */
-const LAYOUT = '1';
+const LAYOUT = '2';
 
 function newestKernelPackage(): string {
   // The -cloud kernels have no 9P.
@@ -134,6 +134,7 @@ function makeRoot(tree: string, kernel: string, version: string, out: string): v
     if (applet !== 'busybox') symlinkSync('/bin/busybox', join(tree, 'bin', applet));
   symlinkSync('/bin/busybox', join(tree, 'sbin/modprobe'));
   copyProgram(tree, realpathSync(process.execPath), '/usr/bin/node');
+  copyProgram(tree, pathOf('dash')!, '/bin/dash');
   for (const file of moduleFiles(kernel, version, [...BOOT_MODULES, ...CASE_MODULES]))
     copyFile(kernel + file, tree + file);
   const lists = `/lib/modules/${version}`;
