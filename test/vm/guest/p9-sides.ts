@@ -86,7 +86,8 @@ export class Sides {
 
 export type Server = 'host' | 'shim';
 
-function said(by: Running, text: string): Promise<true> {
+/** Waits until a program has logged something. */
+export function said(by: Running, text: string): Promise<true> {
   const look = () => {
     if (by.child.exitCode !== null) throw new Error(`it ended: ${by.stderr()}`);
     return by.stderr().includes(text);
