@@ -25,6 +25,7 @@ export class Sides {
     const sides = new Sides(await Namespace.make(), folder);
     sides.serving = sides.vm.startNode(fileURLToPath(new URL('containers.js', import.meta.url)), folder);
     await Promise.all([sides.startShim(), sides.startHost()]);
+    await sides.linked();
     const { serving } = sides;
     sides.containers = await until(
       'the containers',
@@ -42,14 +43,15 @@ export class Sides {
     return `${this.folder}/${server}-control.sock`;
   }
 
-  /** Ends who serves without a word, and starts it anew. */
+  /** Without a word. */
   async killServer(server: Server): Promise<void> {
     await this[server].kill('SIGKILL');
   }
 
   /** Resolves when it serves, and the link is up. */
   async startServer(server: Server): Promise<void> {
-    await (server === 'host' ? this.startHost() : Promise.all([this.startShim(), this.linked()]));
+    await (server === 'host' ? this.startHost() : this.startShim());
+    await this.linked();
   }
 
   async close(): Promise<void> {
@@ -72,7 +74,6 @@ export class Sides {
       ...['--connect', `unix://${this.folder}/link.sock`, '--api', this.api],
       ...['--control', `unix://${this.socket('host')}`, '--control', `tcp://127.0.0.1:${TCP_PORT}`],
     );
-    await this.linked();
   }
 
   private get api(): string {
@@ -87,10 +88,10 @@ export class Sides {
 export type Server = 'host' | 'shim';
 
 /** Waits until a program has logged something. */
-export function said(by: Running, text: string): Promise<true> {
+export function said(by: Running, text: string, timeoutMs = WAIT_MS): Promise<true> {
   const look = () => {
     if (by.child.exitCode !== null) throw new Error(`it ended: ${by.stderr()}`);
     return by.stderr().includes(text);
   };
-  return until(`"${text}" to be said`, look, WAIT_MS) as Promise<true>;
+  return until(`"${text}" to be said`, look, timeoutMs) as Promise<true>;
 }
