@@ -8,6 +8,7 @@ import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import { readJson } from '../../shared/read-json.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
 import { listen } from '../../shared/transport/listen.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
@@ -57,6 +58,8 @@ export async function serveApi(address: TransportAddress, options: ApiOptions): 
       (error) => {
         const code: ErrorCode = error instanceof BridgeError ? error.code : 'IO';
         if (code === 'IO') options.log.error({ err: error }, 'API request failed');
+        // What is left of a body that is too large is not waited for.
+        if (!request.complete) response.setHeader('connection', 'close');
         send(response, STATUS[code] ?? 500, { code, message: messageOf(error) });
       },
     );
@@ -123,20 +126,7 @@ function view(claim: Claim): ForwardView {
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES)
-      throw new BridgeError('BAD_REQUEST', `a request may have ${MAX_BODY_BYTES} bytes at the most`);
-    chunks.push(chunk);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.concat(chunks).toString('utf8'));
-  } catch (error) {
-    throw new BridgeError('BAD_REQUEST', `the body is not JSON: ${messageOf(error)}`);
-  }
+  const value = await readJson(request, MAX_BODY_BYTES);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new BridgeError('BAD_REQUEST', 'the body is not a JSON object');
   return value as Record<string, unknown>;

@@ -9,20 +9,19 @@ import {
   constants,
   existsSync,
   mkdirSync,
-  open,
   openSync,
   readdirSync,
+  readSync,
   renameSync,
   writeFileSync,
 } from 'node:fs';
-import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ClaimedPort, claimPort } from '../../shared/portfs/claim-port.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
 import { dial } from '../../shared/transport/dial.ts';
 
-const opened = promisify(open);
+const LOOK_MS = 10;
 
 export class PortDirectory {
   readonly path: string;
@@ -30,6 +29,7 @@ export class PortDirectory {
   private readonly seen = new Set<string>();
   private readonly timer: NodeJS.Timeout;
   private readonly serving = new Set<Promise<void>>();
+  private closing = false;
 
   /** @param control URL of the tree that the entries are joined to */
   constructor(path: string, control: string) {
@@ -37,19 +37,12 @@ export class PortDirectory {
     this.control = control;
     mkdirSync(path);
     writeFileSync(join(path, 'README'), 'a stand-in');
-    this.timer = setInterval(() => this.look(), 10);
+    this.timer = setInterval(() => this.look(), LOOK_MS);
   }
 
   async close(): Promise<void> {
     clearInterval(this.timer);
-    // Whoever still waits for an opening that never came gets one, and its end.
-    for (const name of this.seen) {
-      try {
-        closeSync(openSync(join(this.path, name, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK));
-      } catch {
-        // Nobody waits there.
-      }
-    }
+    this.closing = true;
     await Promise.all(this.serving);
   }
 
@@ -63,27 +56,50 @@ export class PortDirectory {
     }
   }
 
+  /**
+   * Looks into the fifo again and again: to open it and wait for its writer would take a thread of libuv's pool, of which
+   * there are four, for each script that ends before it opens it (fifo(7)).
+   */
   private async serve(name: string): Promise<void> {
-    // Opening a fifo waits for a writer (fifo(7)): the script.
-    const fd = await opened(join(this.path, name, 'ctl'), 'r');
-    const ctl = new Socket({ fd, readable: true, writable: false });
+    const fd = openSync(join(this.path, name, 'ctl'), constants.O_RDONLY | constants.O_NONBLOCK);
     let claim: Promise<ClaimedPort> | undefined;
-    ctl.once('data', (spec: Buffer) => {
-      claim = dial(parseAddress(this.control), new AbortController().signal).then((stream) =>
-        claimPort(stream, name, spec.toString()),
-      );
-      claim.then(
-        ({ resolved }) => this.answer(name, `OK ${resolved}\n`),
-        (error: Error) => this.answer(name, `ERROR ${error.message}\n`),
-      );
-    });
-    await new Promise((resolve) => ctl.on('close', resolve));
+    let hadWriter = false;
+    while (!this.closing) {
+      const spec = readSome(fd);
+      if (spec === '' && hadWriter) break;
+      hadWriter ||= spec !== '';
+      if (spec !== undefined && spec !== '') claim ??= this.claim(name, spec);
+      await delay(LOOK_MS);
+    }
+    closeSync(fd);
     await (await claim?.catch(() => undefined))?.release();
+  }
+
+  private claim(name: string, spec: string): Promise<ClaimedPort> {
+    const claim = dial(parseAddress(this.control), new AbortController().signal).then((stream) =>
+      claimPort(stream, name, spec),
+    );
+    claim.then(
+      ({ resolved }) => this.answer(name, `OK ${resolved}\n`),
+      (error: Error) => this.answer(name, `ERROR ${error.message}\n`),
+    );
+    return claim;
   }
 
   private answer(name: string, text: string): void {
     const path = join(this.path, name, 'answer');
     writeFileSync(`${path}.part`, text);
     renameSync(`${path}.part`, path);
+  }
+}
+
+/** What is in a fifo: '' when nobody has it open for writing, undefined when somebody has and has said nothing. */
+function readSome(fd: number): string | undefined {
+  const bytes = Buffer.alloc(4_096);
+  try {
+    return bytes.toString('utf8', 0, readSync(fd, bytes));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
+    throw error;
   }
 }

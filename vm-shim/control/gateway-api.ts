@@ -9,6 +9,7 @@ import { formatEndpoint } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { PortDoor } from '../../shared/portfs/door.ts';
+import { readJson } from '../../shared/read-json.ts';
 import type { Scope } from '../../shared/scope.ts';
 import { GatewayForwards } from './gateway-forwards.ts';
 
@@ -80,31 +81,10 @@ async function answer(request: IncomingMessage, caller: string, forwards: Gatewa
   if (action !== 'expose' && action !== 'unexpose')
     throw new BridgeError('UNSUPPORTED', `no such resource ${path}`);
   if (request.method !== 'POST') throw new BridgeError('BAD_REQUEST', 'post only');
-  const body = await readBody(request);
+  const body = await readJson(request, MAX_BODY_BYTES);
   if (action === 'expose') await forwards.expose(body, caller);
   else await forwards.unexpose(body);
   return '';
-}
-
-/** Leaving the loop of an async iterator would take the connection along, and with it the answer: hence events. */
-function readBody(request: IncomingMessage): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size <= MAX_BODY_BYTES) chunks.push(chunk);
-      else reject(new BridgeError('BAD_REQUEST', `a request may have ${MAX_BODY_BYTES} bytes at the most`));
-    });
-    request.on('error', reject);
-    request.on('end', () => {
-      try {
-        resolve(JSON.parse(Buffer.concat(chunks).toString('utf8')));
-      } catch (error) {
-        reject(new BridgeError('BAD_REQUEST', `the body is not JSON: ${messageOf(error)}`, { cause: error }));
-      }
-    });
-  });
 }
 
 function send(response: ServerResponse, status: number, body: string): void {

@@ -61,6 +61,14 @@ describe('the API', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
+  it('says so when a request is too large', async () => {
+    const spec = 'x'.repeat(200_000);
+    expect(await call('POST', '/v1/forwards', JSON.stringify({ spec }))).toEqual({
+      status: 400,
+      code: 'BAD_REQUEST',
+    });
+  });
+
   it('exposes, lists and unexposes', async () => {
     ended = [];
     expect(await client.expose(SPEC, 'a')).toMatchObject({ spec: SPEC, vm: 'a', owner: 'api' });
