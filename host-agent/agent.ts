@@ -7,17 +7,19 @@ import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
-import { parseAddress } from '../shared/transport/address.ts';
+import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
+import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
-import { createDialer } from '../shared/transport/dial.ts';
+import { dial } from '../shared/transport/dial.ts';
+import { isHostEnd } from '../shared/transport/link-address.ts';
+import { createLinkDialer } from '../shared/transport/link-dialer.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
-import type { Dialer } from '../shared/transport/transport.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
-import { VmLink } from './control/vm-link.ts';
+import { type StreamOpener, VmLink } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -95,8 +97,7 @@ async function compose(
   }
 
   const urls: string[] = [];
-  for (const { vm, address } of config.connect)
-    connectVm(links.get(vm)!, createDialer(address, 'host', bridge), address, log, scope);
+  for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope, bridge);
   const optionsOf = (vm: string) => ({
     bridge,
     peers: config.peerCids.find((each) => each.vm === vm)?.peers,
@@ -142,17 +143,23 @@ function dataLimits(
 
 function connectVm(
   link: VmLink,
-  dialer: Dialer,
-  address: VmAddress['address'],
+  address: HostConfig['connect'][number]['address'],
   log: Logger,
   scope: Scope,
+  bridge: Bridge | undefined,
 ): void {
-  const opener = { ...dialer, address };
+  const logOfVm = log.child({ vm: link.name });
+  const dialer = createLinkDialer(address, logOfVm, bridge);
+  const opener: StreamOpener = {
+    traits: dialer.traits,
+    dial: isHostEnd(address) ? cannotDial : (signal) => dial(address, signal, bridge),
+    ...(isPlainAddress(address) ? { address } : {}),
+  };
   const running = keepLinked({
     dialer,
     establish: (stream) => link.establish(stream, true, opener),
     serve: (up) => link.serve(up, opener),
-    log: log.child({ vm: link.name }),
+    log: logOfVm,
     signal: scope.signal,
   });
   scope.defer(() => {
@@ -182,7 +189,7 @@ async function listenForVm(
 }
 
 function cannotDial(): Promise<never> {
-  return Promise.reject(new BridgeError('UNSUPPORTED', 'this VM dials us; we cannot dial it'));
+  return Promise.reject(new BridgeError('UNSUPPORTED', 'no more streams can be opened to this VM from here'));
 }
 
 async function serveTree(

@@ -1,16 +1,17 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
+import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 /** The VM of every URL that names none. */
 export const DEFAULT_VM = 'default';
 
 /** A URL of one VM, on the command line `NAME=<url>` or `<url>`. */
-export interface VmAddress {
+export interface VmAddress<Address = TransportAddress> {
   readonly vm: string;
-  readonly address: TransportAddress;
+  readonly address: Address;
 }
 
 /** Who may connect to a VM's URLs over AF_VSOCK, on the command line `NAME=CIDS` or `CIDS`. */
@@ -21,7 +22,7 @@ export interface VmPeers {
 
 export interface HostConfig {
   /** Shims that we dial. */
-  readonly connect: readonly VmAddress[];
+  readonly connect: readonly VmAddress<TransportAddress | HostEndAddress>[];
   /** Where shims dial us. */
   readonly listen: readonly VmAddress[];
   /** Where the 9P tree of a VM is served. */
@@ -51,7 +52,7 @@ export interface HostOptions {
 
 /** Checks the options of `portferry host-agent` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function hostConfig(options: HostOptions): HostConfig {
-  const connect = (options.connect ?? []).map((text) => parseVmAddress(text, parseDialAddress));
+  const connect = (options.connect ?? []).map((text) => parseVmAddress(text, parseHostLink));
   const listen = (options.listen ?? []).map((text) => parseVmAddress(text, parseAddress));
   const control = (options.control ?? []).map((text) => parseVmAddress(text, parseAddress));
   const peerCids = (options.peerCid ?? []).map((text) => {
@@ -87,7 +88,7 @@ export function hostConfig(options: HostOptions): HostConfig {
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
-function parseVmAddress(text: string, parse: (url: string) => TransportAddress): VmAddress {
+function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {
   const { vm, rest } = splitName(text);
   return { vm, address: parse(rest) };
 }

@@ -1,12 +1,13 @@
 import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { parseAddress, parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
-  readonly listen: TransportAddress | undefined;
+  readonly listen: TransportAddress | VmEndAddress | undefined;
   readonly connect: TransportAddress | undefined;
   /** Where the control filesystem is served. */
   readonly portFs: TransportAddress | undefined;
@@ -40,10 +41,10 @@ export function shimConfig(options: ShimOptions): ShimConfig {
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
   return Object.freeze({
-    listen: listen === undefined ? undefined : parseAddress(listen),
+    listen: listen === undefined ? undefined : parseVmLink(listen),
     portFs: portFs === undefined ? undefined : parsePortFs(portFs),
     gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
-    connect: connect === undefined ? undefined : parseDialAddress(connect),
+    connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
     ...engineOptions(options),

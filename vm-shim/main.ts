@@ -63,8 +63,12 @@ async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: L
   const log = createLogger('vm-shim', options.logLevel);
   const signalled = untilSignalled();
   const shim = await startShim(config, log);
-  log.info(`stopping on ${await signalled}`);
-  await shim.close();
+  try {
+    const why = await (shim.ended === undefined ? signalled : Promise.race([signalled, shim.ended]));
+    log.info(why === undefined ? 'stopping: the host agent has closed the link' : `stopping on ${why}`);
+  } finally {
+    await shim.close();
+  }
 }
 
 async function runMount(directory: string, options: { portFs: string }): Promise<void> {

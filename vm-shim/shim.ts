@@ -6,14 +6,17 @@ import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
+import { isPlainAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
+import { isVmEnd } from '../shared/transport/link-address.ts';
 import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { ClaimBook } from './control/claim-book.ts';
 import { serveGatewayApi } from './control/gateway-api.ts';
 import { HostLinks } from './control/host-links.ts';
 import { servePortFs } from './control/serve-port-fs.ts';
+import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
@@ -26,6 +29,8 @@ export interface Shim {
   readonly url: string | undefined;
   /** The threads of the Linux engine; undefined with the portable one. */
   readonly threads: EngineThreads | undefined;
+  /** Settles when there is nothing left to serve, where that can be: rejects when nobody was served. */
+  readonly ended?: Promise<void>;
   /** Ends every link and connection. May be called twice. */
   close(): Promise<void>;
 }
@@ -57,7 +62,10 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   };
   const identity = new LinkIdentity('shim');
   const { legacyPeer } = config;
-  const start = await chooseEngine(config, log);
+  // Workers listen on plain sockets only, and no worker carries the one stream that a VM has from its start.
+  const plain = config.listen !== undefined && isPlainAddress(config.listen) ? config.listen : undefined;
+  const oneStream = config.listen !== undefined && isVmEnd(config.listen);
+  const start = oneStream ? undefined : await chooseEngine(config, log);
   const engine =
     start === undefined
       ? undefined
@@ -81,8 +89,8 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
     for (const each of [...context.running]) each.stop(reason);
   });
-  if (config.connect !== undefined) {
-    const dialer = createDialer(config.connect, 'vm', bridge);
+  if (config.listen === undefined) {
+    const dialer = createDialer(config.connect!, 'vm', bridge);
     const running = keepLinked({
       dialer,
       establish: (stream) => links.establish(stream, true),
@@ -95,6 +103,16 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       await running;
     };
     return { url: undefined, threads: engine?.pool, close };
+  }
+  if (isVmEnd(config.listen)) {
+    const ended = serveVmEnd(config.listen, { links, log, signal, bridge });
+    const settled = ended.catch(() => {});
+    log.info({ url: config.listen.url }, 'the VM shim listens');
+    const close = async (): Promise<void> => {
+      await scope.close();
+      await settled;
+    };
+    return { url: config.listen.url, threads: undefined, ended, close };
   }
   const acceptor = new Acceptor({
     ownerOf: (streamKey) => links.ownerOf(streamKey),
@@ -109,9 +127,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   });
   scope.defer(() => acceptor.close());
   const listener =
-    engine === undefined
-      ? await listen(config.listen!, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
-      : await engine.listen(config.listen!, { peers, bridge });
+    engine === undefined || plain === undefined
+      ? await listen(config.listen, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })
+      : await engine.listen(plain, { peers, bridge });
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
   return { url: listener.url, threads: engine?.pool, close: () => scope.close() };

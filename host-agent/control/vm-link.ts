@@ -4,12 +4,13 @@
  * dedicated streams are then dead.
  */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { TransportAddress } from '../../shared/transport/address.ts';
+import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
@@ -35,7 +36,7 @@ export interface VmPath {
   /** Carries sessions of the multiplexed lane. */
   readonly carrier: SessionCarrier;
   /** Connections have dedicated streams from now on. */
-  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: TransportAddress }): void;
+  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
   /** Connections are channels of a session that a worker carries. */
   upCarried(session: CarriedSession): void;
   down(): void;
@@ -46,8 +47,8 @@ export interface VmPath {
 /** How the streams of this VM are opened: what the transport can do, and a way to dial it where there is one. */
 export interface StreamOpener {
   readonly traits: TransportTraits;
-  /** Where it dials, where it does. */
-  readonly address?: TransportAddress;
+  /** Where it dials, where others can dial there as well. */
+  readonly address?: PlainAddress;
   dial(signal: AbortSignal): Promise<Socket>;
 }
 
@@ -74,7 +75,7 @@ export class VmLink implements LinkSource {
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
-  establish(stream: Socket, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
+  establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
     const { identity, legacyPeer, log, signal, lane, path } = this.options;
     return establishLink(stream, {
       ...(path === undefined ? {} : { carrier: path.carrier }),

@@ -5,7 +5,8 @@
  * `legacyPeer` says so, and then we stay strictly inside vpnkit's protocol.
  */
 import { randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   type ControlMessage,
   decodeControl,
@@ -89,7 +90,7 @@ export class Link {
   /** How the host carries connections; on the shim undefined where the host does not say. */
   lane: Lane | undefined;
   private readonly features: ReadonlySet<string>;
-  private readonly stream: Socket;
+  private readonly stream: Duplex;
   private readonly options: LinkOptions;
   private readonly over: (reason: BridgeError) => void;
   private here: { readonly session: MuxSession; readonly driver: MuxDriver } | undefined;
@@ -97,7 +98,7 @@ export class Link {
   private ended = false;
   private readonly inbox = new ControlInbox();
 
-  constructor(stream: Socket, peer: Hello | undefined, options: LinkOptions) {
+  constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
     this.stream = stream;
     this.peer = peer;
     this.options = options;
@@ -158,15 +159,19 @@ export class Link {
     const { identity, chooseLane } = this.options;
     const host = identity.role === 'host';
     if (host) this.lane = chooseLane?.(this.has('dedicated'));
-    if (host && this.carrier !== undefined) await this.moveAway(this.carrier);
+    const moveAway = host ? this.mover : undefined;
+    if (moveAway !== undefined) await moveAway();
     else this.carryHere();
     if (this.has('control')) await (host ? this.start() : this.awaitStart());
   }
 
-  /** Who carries the session instead of us: vpnkit's protocol stays on this thread. */
-  private get carrier(): SessionCarrier | undefined {
+  /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
+  private get mover(): (() => Promise<void>) | undefined {
     const able = this.lane === 'multiplexed' && this.has('control') && this.has('udp-flows');
-    return able ? this.options.carrier : undefined;
+    const { stream } = this;
+    const { carrier } = this.options;
+    if (!able || carrier === undefined || !(stream instanceof Socket)) return undefined;
+    return () => this.moveAway(carrier, stream);
   }
 
   private get settings(): SessionSettings {
@@ -195,8 +200,8 @@ export class Link {
     driver.start(session);
   }
 
-  private async moveAway(carrier: SessionCarrier): Promise<void> {
-    const carried = await carrier.carry(this.stream, this.settings, {
+  private async moveAway(carrier: SessionCarrier, stream: Socket): Promise<void> {
+    const carried = await carrier.carry(stream, this.settings, {
       control: (payload) => {
         try {
           this.inbox.take(decodeControl(payload));
@@ -235,12 +240,12 @@ export class Link {
     this.streamKey = message.streamKey;
     this.lane = message.lane;
     this.options.onStreamKey?.(this);
-    const { carrier, here } = this;
-    if (carrier !== undefined && here !== undefined) {
+    const { here, mover } = this;
+    if (mover !== undefined && here !== undefined) {
       // The host says nothing before it has heard `started`, so the stream stands between two frames.
       here.driver.release();
       this.here = undefined;
-      await this.moveAway(carrier);
+      await mover();
     }
     this.send({ type: 'started' });
   }
@@ -265,7 +270,7 @@ export class Link {
  * Sets a link up on a fresh stream. On failure the stream is destroyed.
  * @throws BridgeError PROTOCOL (another protocol or version, no hello, wrong role), TIMEOUT, LINK_LOST, CANCELLED
  */
-export async function establishLink(stream: Socket, options: LinkOptions): Promise<Link> {
+export async function establishLink(stream: Duplex, options: LinkOptions): Promise<Link> {
   let link: Link | undefined;
   try {
     stream.write(encodeHandshake(encodeHello(options.identity.nextHello())));

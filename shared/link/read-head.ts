@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf } from '../errors.ts';
 
 export interface HeadOptions {
@@ -19,7 +19,7 @@ export interface HeadOptions {
  *   throws is passed on. The stream is not closed: that is the caller's.
  */
 export function readHead<T>(
-  stream: Socket,
+  stream: Duplex,
   parse: (bytes: Buffer) => { value: T; used: number } | undefined,
   options: HeadOptions,
 ): Promise<T> {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BridgeError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -12,7 +12,7 @@ const MAX_DELAY_FIRST_LINK_MS = 500;
 
 export interface ReconnectOptions {
   readonly dialer: Dialer;
-  readonly establish: (stream: Socket) => Promise<Link>;
+  readonly establish: (stream: Duplex) => Promise<Link>;
   /** Uses the link; resolves when it is over. */
   readonly serve: (link: Link) => Promise<void>;
   readonly log: Logger;
@@ -25,13 +25,13 @@ export interface ReconnectOptions {
  * reason is a warning.
  */
 export async function keepLinked(options: ReconnectOptions): Promise<void> {
-  const { dialer, establish, serve, log, signal } = options;
+  const { dialer, serve, log, signal } = options;
   let failures = 0;
   let linked = false;
   let lastReason = '';
   while (!signal.aborted) {
     try {
-      const link = await establish(await dialer.dial(signal));
+      const link = await established(await dialer.dial(signal), options);
       failures = 0;
       lastReason = '';
       linked = true;
@@ -48,5 +48,16 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
     const most = linked ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
     const base = Math.min(most, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
     await delay(base * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+  }
+}
+
+/** Where a transport refuses by ending the stream, a stream that ends at once says so. */
+async function established(stream: Duplex, { dialer, establish }: ReconnectOptions): Promise<Link> {
+  try {
+    return await establish(stream);
+  } catch (error) {
+    if (dialer.refusal === undefined || !(error instanceof BridgeError) || error.code !== 'LINK_LOST')
+      throw error;
+    throw new BridgeError('NO_LINK', `cannot connect to ${dialer.url}: ${dialer.refusal}`, { cause: error });
   }
 }

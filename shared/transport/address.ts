@@ -1,8 +1,16 @@
 import { isIP } from 'node:net';
 import { BridgeError } from '../errors.ts';
+import { type HybridAddress, parseHybrid } from './hybrid.ts';
+import { type HyperkitAddress, parseHyperkit } from './hyperkit.ts';
+import { type PipeAddress, parsePipe } from './npipe.ts';
+import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkCid, checkVsockPort, VMADDR_CID_ANY } from './vsock-number.ts';
 
-/** Where a transport listens or dials. */
-export type TransportAddress =
+/** Where a transport listens or dials that carries many streams. */
+export type TransportAddress = PlainAddress | HybridAddress | HyperkitAddress | PipeAddress;
+
+/** Where streams are sockets from their first byte on, so that workers of the Linux engine can open them too. */
+export type PlainAddress =
   | { readonly scheme: 'unix'; readonly path: string; readonly url: string }
   | { readonly scheme: 'tcp'; readonly host: string; readonly port: number; readonly url: string }
   | VsockAddress;
@@ -16,26 +24,32 @@ export interface VsockAddress {
   readonly url: string;
 }
 
-/** Every context id of this machine, to listen. */
-export const VMADDR_CID_ANY = 0xffff_ffff;
 /** This machine itself, where vsock_loopback is loaded. */
 export const VMADDR_CID_LOCAL = 1;
 /** The machine that runs the VM. */
 export const VMADDR_CID_HOST = 2;
 
-const KNOWN = 'unix:///path, tcp://127.0.0.1:PORT and vsock://CID:PORT';
+/** What parses a URL of each scheme. */
+const PARSERS: Record<TransportAddress['scheme'], (url: string) => TransportAddress> = {
+  unix: parseUnix,
+  tcp: parseTcp,
+  vsock: parseVsock,
+  hybrid: parseHybrid,
+  hyperkit: parseHyperkit,
+  npipe: (url) => parsePipe(url, onWindows),
+};
+
+const KNOWN =
+  'unix:///path, tcp://127.0.0.1:PORT, vsock://CID:PORT, hybrid:///path?port=N, hyperkit:///dir?cid=3&port=N and npipe:////./pipe/NAME';
 
 /**
- * Parses a transport URL: `unix:///path`, `tcp://127.0.0.1:PORT`, `tcp://[::1]:PORT`, `vsock://CID:PORT` with `host`
- * and `local` for CIDs 2 and 1, and, to listen, `vsock://:PORT`.
- * TCP is for a loopback address only: the link is not encrypted.
+ * Parses the URL of a transport that carries many streams.
  * @throws BridgeError BAD_REQUEST; an unknown scheme names the known ones
  */
 export function parseAddress(url: string): TransportAddress {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1];
-  if (scheme === 'unix') return parseUnix(url);
-  if (scheme === 'tcp') return parseTcp(url);
-  if (scheme === 'vsock') return parseVsock(url);
+  if (scheme !== undefined && Object.hasOwn(PARSERS, scheme))
+    return PARSERS[scheme as TransportAddress['scheme']](url);
   const what = scheme === undefined ? `"${url}" is no URL` : `unknown scheme "${scheme}:" in "${url}"`;
   throw new BridgeError('BAD_REQUEST', `${what}; known are ${KNOWN}`);
 }
@@ -43,24 +57,21 @@ export function parseAddress(url: string): TransportAddress {
 /** Parses the URL of somebody to dial. @throws BridgeError BAD_REQUEST as parseAddress does, and where it names nobody */
 export function parseDialAddress(url: string): TransportAddress {
   const address = parseAddress(url);
-  if (address.scheme === 'vsock' && address.cid === VMADDR_CID_ANY)
-    throw new BridgeError('BAD_REQUEST', `"${url}" says nobody to dial: vsock://CID:PORT`);
-  return address;
+  if (!('cid' in address) || address.cid !== VMADDR_CID_ANY) return address;
+  const full = address.scheme === 'vsock' ? 'vsock://CID:PORT' : 'hyperkit:///directory?cid=3&port=N';
+  throw new BridgeError('BAD_REQUEST', `"${url}" says nobody to dial: ${full}`);
 }
 
-function parseUnix(url: string): TransportAddress {
+function parseUnix(url: string): PlainAddress {
   const match = /^unix:\/\/(\/[^\0]+)$/.exec(url);
   if (match === null)
     throw new BridgeError('BAD_REQUEST', `"${url}" needs an absolute path: unix:///run/portferry.sock`);
   const path = match[1]!;
-  // sockaddr_un holds 108 bytes on Linux and 104 elsewhere, one of them the final NUL (unix(7)).
-  const longest = process.platform === 'linux' ? 107 : 103;
-  if (process.platform !== 'win32' && Buffer.byteLength(path) > longest)
-    throw new BridgeError('BAD_REQUEST', `"${url}": a socket's path may have ${longest} bytes at the most`);
+  checkSocketPath(path, url);
   return { scheme: 'unix', path, url };
 }
 
-function parseTcp(url: string): TransportAddress {
+function parseTcp(url: string): PlainAddress {
   const match = /^tcp:\/\/(\[[^\]]+\]|[^:[\]/]+):(\d{1,5})$/.exec(url);
   const host = match?.[1]?.replace(/^\[|\]$/g, '');
   const port = Number(match?.[2]);
@@ -85,15 +96,12 @@ function parseVsock(url: string): VsockAddress {
   if (match === null) throw new BridgeError('BAD_REQUEST', `"${url}" is not vsock://CID:PORT`);
   const cid = CID_NAMES.get(match[1]!) ?? Number(match[1]);
   const port = Number(match[2]);
-  // Zero is nobody's CID that takes streams, and all ones (VMADDR_CID_ANY, VMADDR_PORT_ANY) is no number of anybody.
-  if (match[1] !== '' && !isVsockNumber(cid))
-    throw new BridgeError('BAD_REQUEST', `"${url}": a CID is a number from 1 to 4294967294`);
-  if (!isVsockNumber(port))
-    throw new BridgeError('BAD_REQUEST', `"${url}": a vsock port is a number from 1 to 4294967294`);
+  if (match[1] !== '') checkCid(cid, url);
+  checkVsockPort(port, url);
   return { scheme: 'vsock', cid, port, url };
 }
 
-/** Whether a number can be the CID, or the port, of somebody. */
-export function isVsockNumber(number: number): boolean {
-  return Number.isInteger(number) && number >= 1 && number < VMADDR_CID_ANY;
+/** Whether streams to an address are sockets from their first byte on. */
+export function isPlainAddress(address: { readonly scheme: string }): address is PlainAddress {
+  return address.scheme === 'unix' || address.scheme === 'tcp' || address.scheme === 'vsock';
 }

@@ -20,6 +20,8 @@ export interface Bridge {
     peers: PeerCids,
     onStream: (stream: Socket) => void,
   ): { close(): Promise<void> };
+  /** Takes over an open character device, which may have nobody at its other end and is kept through that. */
+  device(fd: number): Socket;
   /** Takes over a connected vsock descriptor that nobody watches. @throws BridgeError when descriptors have run out */
   adopt(fd: number): Socket;
   /** Ends the thread, and with it every stream. What was written before its socket was closed goes out first. */
@@ -27,7 +29,7 @@ export interface Bridge {
 }
 
 /** @throws BridgeError UNSUPPORTED where nobody has opened a bridge */
-export function needBridge({ url }: VsockAddress, bridge: Bridge | undefined): Bridge {
+export function needBridge({ url }: { readonly url: string }, bridge: Bridge | undefined): Bridge {
   if (bridge !== undefined) return bridge;
   throw new BridgeError('UNSUPPORTED', `${url} needs a bridge, which only Linux has`);
 }

@@ -2,6 +2,7 @@ import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { TransportAddress } from './address.ts';
 import type { Bridge } from './bridge.ts';
+import type { HostEndAddress, VmEndAddress } from './link-address.ts';
 import type { TransportTraits } from './transport.ts';
 
 export const LANES = ['auto', 'dedicated', 'multiplexed'] as const;
@@ -35,20 +36,20 @@ export function chooseLane(
  * @throws BridgeError UNSUPPORTED where it is needed and cannot be had, naming the URL
  */
 export async function bridgeFor(
-  addresses: readonly TransportAddress[],
+  addresses: readonly (TransportAddress | HostEndAddress | VmEndAddress)[],
   log: Logger,
 ): Promise<Bridge | undefined> {
-  const vsock = addresses.find(({ scheme }) => scheme === 'vsock');
-  if (vsock === undefined) return undefined;
+  const needy = addresses.find(({ scheme }) => scheme === 'vsock' || scheme === 'serial');
+  if (needy === undefined) return undefined;
   try {
     if (process.platform !== 'linux')
-      throw new BridgeError('UNSUPPORTED', `AF_VSOCK is for Linux, not ${process.platform}`);
+      throw new BridgeError('UNSUPPORTED', `${needy.scheme} is for Linux, not ${process.platform}`);
     const { loadLibc } = await import('../platform/linux/libc.ts');
     const libc = await loadLibc();
     const { LinuxBridge } = await import('../platform/linux/bridge/linux-bridge.ts');
     return new LinuxBridge(libc, log);
   } catch (error) {
-    throw new BridgeError('UNSUPPORTED', `${vsock.url} cannot be used: ${messageOf(error)}`, {
+    throw new BridgeError('UNSUPPORTED', `${needy.url} cannot be used: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -2,12 +2,17 @@ import type { Socket } from 'node:net';
 import { BridgeError, messageOf } from '../errors.ts';
 import { formatEndpoint } from '../ip.ts';
 import type { Logger } from '../logger.ts';
+import type { PortableStreamReservation } from '../ports/listening.ts';
 import { reserveTcp } from '../ports/reserve-tcp.ts';
 import { reserveUnix } from '../ports/reserve-unix.ts';
-import type { TransportAddress } from './address.ts';
+import type { TransportAddress, VsockAddress } from './address.ts';
 import { type Bridge, needBridge } from './bridge.ts';
+import { hybridListenPath } from './hybrid.ts';
+import { hyperkitListenPath } from './hyperkit.ts';
+import { reservePipe } from './npipe.ts';
 import { GUESTS_ONLY, HOST_ONLY, type PeerCids } from './peer-cids.ts';
-import type { StreamListener, TransportTraits } from './transport.ts';
+import { traitsOf } from './traits.ts';
+import type { StreamListener } from './transport.ts';
 
 export interface ListenOptions {
   /** Who may connect over AF_VSOCK: unless told, the host to a VM, and VMs to the host. */
@@ -34,13 +39,28 @@ export async function listen(
       const { close } = needBridge(address, bridge).listen(address, awaited, onStream);
       return { port: address.port, close };
     }
-    const reservation =
-      address.scheme === 'unix'
-        ? await reserveUnix({ path: address.path, log })
-        : await reserveTcp({ ip: address.host, port: address.port, log });
+    const reservation = await reserve(address, log);
     reservation.start(onStream);
     return reservation;
   });
+}
+
+function reserve(
+  address: Exclude<TransportAddress, VsockAddress>,
+  log: Logger,
+): Promise<PortableStreamReservation> {
+  switch (address.scheme) {
+    case 'unix':
+      return reserveUnix({ path: address.path, log });
+    case 'hybrid':
+      return reserveUnix({ path: hybridListenPath(address), log });
+    case 'hyperkit':
+      return reserveUnix({ path: hyperkitListenPath(address), log });
+    case 'npipe':
+      return reservePipe(address.path, log);
+    case 'tcp':
+      return reserveTcp({ ip: address.host, port: address.port, log });
+  }
 }
 
 /** The listener that `open` makes, on whichever engine. @throws BridgeError as `open` does, naming the URL */
@@ -49,7 +69,7 @@ export async function listening(
   dialledBy: 'host' | 'vm',
   open: () => Promise<{ readonly port: number; close(): Promise<void> }>,
 ): Promise<StreamListener> {
-  const traits: TransportTraits = { manyStreams: true, halfClose: true, whoDials: dialledBy };
+  const traits = traitsOf(address, dialledBy);
   try {
     const reservation = await open();
     const url =

@@ -1,5 +1,6 @@
 import { BridgeError } from '../errors.ts';
-import { isVsockNumber, VMADDR_CID_HOST } from './address.ts';
+import { VMADDR_CID_HOST } from './address.ts';
+import { isVsockNumber } from './vsock-number.ts';
 
 /** Which machines may connect over AF_VSOCK: those listed, or without a list all from `least` on. */
 export interface PeerCids {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** What a transport is able to do; the lane of a connection is chosen from this alone. */
 export interface TransportTraits {
@@ -10,12 +10,14 @@ export interface TransportTraits {
   readonly whoDials: 'host' | 'vm' | 'both';
 }
 
-/** Opens streams to one address. */
-export interface Dialer {
+/** Opens streams to one address: sockets, where more than one can be opened. */
+export interface Dialer<Stream extends Duplex = Duplex> {
   readonly url: string;
   readonly traits: TransportTraits;
   /** @throws BridgeError naming the address and why; NO_LINK when nobody listens there */
-  dial(signal: AbortSignal): Promise<Socket>;
+  dial(signal: AbortSignal): Promise<Stream>;
+  /** What it means that a stream ends before its first byte, where that is how the transport refuses. */
+  readonly refusal?: string;
 }
 
 /** Accepts streams on one address until closed. */

@@ -2,7 +2,7 @@
  * The links to host agents: usually one. Each host instance keeps its dedicated streams over a lost link; an
  * instance whose link is down is given up when another one comes.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { SessionCarrier } from '../../shared/link/session-settings.ts';
@@ -47,7 +47,7 @@ export class HostLinks {
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
-  establish(stream: Socket, dialled: boolean): Promise<Link> {
+  establish(stream: Duplex, dialled: boolean): Promise<Link> {
     const { identity, legacyPeer, log, signal, carrier } = this.options;
     return establishLink(stream, {
       ...(carrier === undefined ? {} : { carrier }),

@@ -17,7 +17,7 @@ import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linu
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
-import type { TransportAddress } from '../../../shared/transport/address.ts';
+import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { DataLimits } from '../forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
@@ -100,7 +100,7 @@ export class HostEngine {
   pathOf(name: string): {
     readonly carrier: SessionCarrier;
     upCarried(session: CarriedSession): void;
-    up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: TransportAddress }): void;
+    up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
     down(): void;
     nextStreamId(): number;
   } {

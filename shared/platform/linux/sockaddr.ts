@@ -5,7 +5,7 @@
 import { networkInterfaces } from 'node:os';
 import { BridgeError } from '../../errors.ts';
 import { ipFromBytes, ipToBytes } from '../../ip.ts';
-import type { TransportAddress } from '../../transport/address.ts';
+import type { PlainAddress } from '../../transport/address.ts';
 import { AF_INET, AF_INET6, AF_UNIX, AF_VSOCK } from './constants.ts';
 
 export type SocketAddress =
@@ -53,7 +53,7 @@ export function encodeSockaddr(address: SocketAddress): Buffer {
 }
 
 /** The socket address of a transport. */
-export function transportSockaddr(address: TransportAddress): SocketAddress {
+export function transportSockaddr(address: PlainAddress): SocketAddress {
   if (address.scheme === 'unix') return { family: 'unix', path: address.path };
   if (address.scheme === 'vsock') return { family: 'vsock', cid: address.cid, port: address.port };
   return { family: 'ip', ip: address.host, port: address.port };

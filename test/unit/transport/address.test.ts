@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAddress, parseDialAddress, VMADDR_CID_ANY } from '../../../shared/transport/address.ts';
+import { parseAddress, parseDialAddress } from '../../../shared/transport/address.ts';
+import { VMADDR_CID_ANY } from '../../../shared/transport/vsock-number.ts';
 
 describe('transport URLs', () => {
   it.each([

@@ -19,7 +19,7 @@ import { encodeSockaddr, familyOf, transportSockaddr } from '../../../shared/pla
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
-import type { TransportAddress } from '../../../shared/transport/address.ts';
+import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { Bridge } from '../../../shared/transport/bridge.ts';
 import { type ListenOptions, listening } from '../../../shared/transport/listen.ts';
 import { HOST_ONLY } from '../../../shared/transport/peer-cids.ts';
@@ -74,7 +74,7 @@ export class ShimEngine {
   }
 
   /** The counterpart of shared/transport/listen.ts, with the same errors; streams go to the workers. */
-  listen(address: TransportAddress, { peers = HOST_ONLY, bridge }: ListenOptions): Promise<StreamListener> {
+  listen(address: PlainAddress, { peers = HOST_ONLY, bridge }: ListenOptions): Promise<StreamListener> {
     return listening(address, 'host', async () => {
       const listener = await this.openListener(address);
       this.listener = listener;
@@ -108,7 +108,7 @@ export class ShimEngine {
     return this.pool.close({ type: 'stop' });
   }
 
-  private async openListener(address: TransportAddress): Promise<Listener> {
+  private async openListener(address: PlainAddress): Promise<Listener> {
     const { sockets } = this;
     const { libc } = this.options;
     if (address.scheme === 'unix') return openUnixListener(sockets, libc, address.path);

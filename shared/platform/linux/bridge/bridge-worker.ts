@@ -4,6 +4,7 @@ import type { WorkerContext, WorkerProgram } from '../worker-thread.ts';
 import { BridgeDial } from './bridge-dial.ts';
 import { BridgeListener } from './bridge-listener.ts';
 import { BridgedStream } from './bridged-stream.ts';
+import { DevicePump } from './device-pump.ts';
 import type { BridgeOrder, BridgeReport } from './orders.ts';
 
 /** The worker of the bridge: dials and accepts what Node cannot, and passes its bytes on. */
@@ -13,6 +14,7 @@ export class BridgeWorker implements WorkerProgram<BridgeOrder> {
   private readonly streams = new Set<BridgedStream>();
   private readonly dials = new Map<number, BridgeDial>();
   private readonly listeners = new Map<number, BridgeListener>();
+  private readonly pumps = new Set<DevicePump>();
   private stopping = false;
 
   constructor(worker: WorkerContext<BridgeReport, undefined>) {
@@ -27,6 +29,10 @@ export class BridgeWorker implements WorkerProgram<BridgeOrder> {
         reactor.own(order.stream);
         reactor.own(order.near);
         return this.join(order.stream, order.near);
+      case 'device':
+        reactor.own(order.device);
+        reactor.own(order.near);
+        return this.pump(order.device, order.near);
       case 'dial':
         return this.dial(order.id, Buffer.from(order.sockaddr));
       case 'cancel':
@@ -88,10 +94,16 @@ export class BridgeWorker implements WorkerProgram<BridgeOrder> {
     stream.join(near);
   }
 
+  private pump(device: number, near: number): void {
+    const pump: DevicePump = new DevicePump(this.worker.reactor, device, near, () => this.pumps.delete(pump));
+    if (!pump.closed) this.pumps.add(pump);
+  }
+
   /** The main thread has closed its ends: what it wrote before that goes out, within the time that a stop has. */
   private stop(): void {
     const { reactor } = this.worker;
     this.stopping = true;
+    for (const pump of [...this.pumps]) pump.run();
     for (const dial of this.dials.values()) dial.cancel();
     for (const listener of this.listeners.values()) listener.close();
     reactor.lingering += this.streams.size;

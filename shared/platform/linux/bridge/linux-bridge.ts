@@ -123,10 +123,19 @@ export class LinuxBridge implements Bridge {
   }
 
   adopt(fd: number): Socket {
+    return this.standIn(fd, (near) => ({ type: 'adopt', stream: fd, near }));
+  }
+
+  device(fd: number): Socket {
+    return this.standIn(fd, (near) => ({ type: 'device', device: fd, near }));
+  }
+
+  /** A socket that stands for a descriptor, which is the worker's from now on. */
+  private standIn(fd: number, order: (near: number) => BridgeOrder): Socket {
     const pair = this.sockets.pair();
     if (pair === undefined) throw systemError('socketpair', 'a bridge', this.libc.errno());
     const [near, far] = pair;
-    if (this.pool.broadcast({ type: 'adopt', stream: fd, near }).length === 0) {
+    if (this.pool.broadcast(order(near)).length === 0) {
       for (const each of [fd, near]) this.libc.close(each); // no worker just now: the stream is lost with it
     }
     return adoptSocket(far);

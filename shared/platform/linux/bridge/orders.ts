@@ -14,6 +14,7 @@ export interface BridgeListenOrder {
 export type BridgeOrder =
   /** Both descriptors are the worker's from now on: a stream, and one end of a pair of unix sockets. */
   | { readonly type: 'adopt'; readonly stream: number; readonly near: number }
+  | { readonly type: 'device'; readonly device: number; readonly near: number }
   | { readonly type: 'dial'; readonly id: number; readonly sockaddr: Uint8Array }
   | { readonly type: 'cancel'; readonly id: number }
   | { readonly type: 'listen'; readonly listener: BridgeListenOrder }
