@@ -22,6 +22,14 @@ export function connectTo(where: number | string): Promise<Socket> {
   });
 }
 
+/** Whether nobody listens on a port. */
+export function refuses(port: number): Promise<boolean> {
+  return connectTo(port).then(
+    (socket) => !socket.destroy(),
+    () => true,
+  );
+}
+
 const NOTHING = Buffer.alloc(0);
 
 /**

@@ -1,6 +1,6 @@
 /** The script in the place of docker-proxy, under the shells that VMs have; see port-directory.ts for what this shows. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { type ChildProcess, spawnSync } from 'node:child_process';
+import { accessSync, constants, readdirSync, readlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,7 +10,8 @@ import { VERSION } from '../../shared/version.ts';
 import { listForwards } from '../helpers/api.ts';
 import { PortDirectory } from '../helpers/port-directory.ts';
 import { Pair, until } from '../helpers/processes.ts';
-import { connectTo, roundTrip } from '../helpers/stream-client.ts';
+import { childrenOf, isGone, type ProxyProcess, startProxy } from '../helpers/proxy-process.ts';
+import { refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
@@ -44,40 +45,17 @@ afterAll(async () => {
   await echo?.close();
 });
 
-interface Proxy {
-  readonly child: ChildProcess;
-  readonly pid: number;
-  /** What came on descriptor 3, once that was closed. */
-  readonly status: Promise<string>;
-  readonly output: () => string;
-  readonly exited: Promise<number | NodeJS.Signals>;
-}
-
 /** Starts the script as dockerd starts docker-proxy, or with `by: 'hand'` without descriptor 3. */
-function start(shell: string[], flags: string[], by: 'dockerd' | 'hand' = 'dockerd', fd4?: number): Proxy {
-  const [command, ...rest] = [...shell, '-c', '. "$STAND_IN"; . "$SCRIPT"', 'portferry-proxy', ...flags];
-  const child = spawn(command!, rest, {
-    stdio: ['ignore', 'pipe', 'pipe', by === 'dockerd' ? 'pipe' : 'ignore', fd4 ?? 'ignore'],
-    env: { ...process.env, PORTFERRY_PORT_DIR: ports.path, STAND_IN, SCRIPT },
-  });
-  started.add(child);
-  const collect = (stream: NodeJS.ReadableStream | null | undefined): (() => string) => {
-    let text = '';
-    stream?.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-    return () => text;
-  };
-  const pipe = child.stdio[3] as NodeJS.ReadableStream | null;
-  const status = collect(pipe);
-  const output = [collect(child.stdout), collect(child.stderr)];
-  return {
-    child,
-    pid: child.pid!,
-    status: new Promise((resolve) => pipe?.on('end', () => resolve(status()))),
-    output: () => output.map((text) => text()).join(''),
-    exited: new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal!))),
-  };
+function start(
+  shell: string[],
+  flags: string[],
+  by: 'dockerd' | 'hand' = 'dockerd',
+  fd4?: number,
+): ProxyProcess {
+  const line = [...shell, '-c', '. "$STAND_IN"; . "$SCRIPT"', 'portferry-proxy', ...flags];
+  const proxy = startProxy(line, { by, fd4, env: { PORTFERRY_PORT_DIR: ports.path, STAND_IN, SCRIPT } });
+  started.add(proxy.child);
+  return proxy;
 }
 
 const flags = (hostPort: number, more: string[] = []): string[] => [
@@ -86,21 +64,6 @@ const flags = (hostPort: number, more: string[] = []): string[] => [
 ];
 const descriptors = (pid: number): string[] =>
   readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
-const children = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
-const refuses = (port: number): Promise<boolean> =>
-  connectTo(port).then(
-    (socket) => !socket.destroy(),
-    () => true,
-  );
-/** Also when nobody has asked yet how it ended (proc_pid_stat(5): state Z). */
-const isGone = (pid: number): boolean => {
-  try {
-    return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return true;
-  }
-};
 const published = async (): Promise<string[]> =>
   (await listForwards(pair.api)).forwards.map(({ spec }) => spec);
 
@@ -124,7 +87,7 @@ describe.each(SHELLS)('portferry-proxy under %s', (name, shell) => {
     expect(await proxy.status).toBe('0\n');
     expect(await roundTrip(port, 'docker')).toBe('docker');
     const [child, ...others] = await until('the child that waits', () => {
-      const all = children(proxy.pid);
+      const all = childrenOf(proxy.pid);
       // Once it waits it has let go of the writing end of the pipe it reads.
       return all.length === 1 && !descriptors(all[0]!).some((path) => path.endsWith('/ctl')) && all;
     });
@@ -141,7 +104,7 @@ describe.each(SHELLS)('portferry-proxy under %s', (name, shell) => {
     const proxy = start(shell, flags(port));
     expect(await proxy.status).toBe('0\n');
     const all = await until('the child that waits', () => {
-      const pids = children(proxy.pid);
+      const pids = childrenOf(proxy.pid);
       return pids.length === 1 && pids;
     });
     proxy.child.kill('SIGKILL');

@@ -1,6 +1,6 @@
 /**
- * The guest: Debian's generic kernel, busybox, and the node that runs this. Nothing is installed on this machine: the
- * kernel's package is downloaded and unpacked. What was built is kept, under a name that says of what.
+ * The guest: Debian's generic kernel, busybox, dash, dockerd and the node that runs this. Nothing is installed on this
+ * machine: packages are downloaded and unpacked. What was built is kept, under a name that says of what.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -17,9 +17,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { GUEST_INIT, INITRD_INIT } from './inits.ts';
+import { dockerFolder, newestKernelPackage, unpackDocker, unpackKernel } from './packages.ts';
 import { pathOf, run } from './tools.ts';
+import { copyFile, copyProgram, LIBRARIES } from './tree.ts';
 
 export interface Image {
   readonly kernel: string;
@@ -31,7 +33,18 @@ export interface Image {
 /** Modules that the root file system needs. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'crc32c_generic'];
 /** Modules that groups of cases load. */
-const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet'];
+const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet', '9p', '9pnet_fd'];
+
+const DOCKER_MODULES = [
+  ...['veth', 'bridge', 'br_netfilter', 'overlay', 'nf_nat', 'nf_conntrack', 'nf_conntrack_netlink'],
+  ...['nf_tables', 'nft_compat', 'nft_chain_nat', 'nft_ct', 'nft_masq', 'nft_nat'],
+  ...['xt_addrtype', 'xt_MASQUERADE', 'xt_conntrack', 'xt_nat', 'xt_tcpudp', 'xt_mark', 'xt_comment'],
+];
+const DOCKER_PROGRAMS = [
+  ...['/usr/sbin/dockerd', '/usr/bin/docker', '/usr/bin/containerd', '/usr/bin/containerd-shim-runc-v2'],
+  ...['/usr/sbin/runc', '/usr/sbin/xtables-nft-multi'],
+];
+const MODULES = [...BOOT_MODULES, ...CASE_MODULES, ...DOCKER_MODULES];
 
 /** @param cache folder to keep what is built in */
 export function buildImage(cache: string, say: (text: string) => void): Image {
@@ -39,7 +52,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
   const kernelPackage = newestKernelPackage();
   const node = realpathSync(process.execPath);
   const made = [kernelPackage, process.version, `${statSync(node).mtimeMs}`, pathOf('busybox')!];
-  const recipe = [...made, ...BOOT_MODULES, ...CASE_MODULES, INITRD_INIT, GUEST_INIT, LAYOUT];
+  const recipe = [...made, dockerFolder(), ...MODULES, ...DOCKER_PROGRAMS, INITRD_INIT, GUEST_INIT, LAYOUT];
   const name = createHash('sha256').update(recipe.join('\n')).digest('hex').slice(0, 16);
   const folder = join(cache, `guest-${name}`);
   const image = {
@@ -59,7 +72,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
     mkdirSync(out);
     cpSync(join(kernel, `boot/vmlinuz-${version}`), join(out, 'vmlinuz'));
     makeInitrd(join(work, 'initrd'), kernel, version, join(out, 'initrd.img'));
-    makeRoot(join(work, 'root'), kernel, version, join(out, 'root.ext4'));
+    makeRoot(join(work, 'root'), kernel, version, unpackDocker(cache), join(out, 'root.ext4'));
     renameSync(out, folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -68,34 +81,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
 }
 
 /** To be changed whenever what is laid out below changes. */
-const LAYOUT = '1';
-
-function newestKernelPackage(): string {
-  // The -cloud kernels have no 9P.
-  const listed = run('apt-cache', ['depends', 'linux-image-amd64']);
-  const name = /^ *Depends: (linux-image-\d\S*)$/m.exec(listed)?.[1];
-  if (name === undefined) throw new Error('apt knows no linux-image-amd64: apt-get update');
-  return name;
-}
-
-/** @returns the folder of the unpacked package */
-function unpackKernel(cache: string, name: string): string {
-  const folder = join(cache, name);
-  if (existsSync(join(folder, '.done'))) return folder;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  try {
-    run('apt-get', ['-qq', '-o', 'APT::Sandbox::User=root', 'download', name], folder);
-  } catch (error) {
-    throw new Error(`${(error as Error).message.trim()} (is apt-get update needed?)`);
-  }
-  const archive = readdirSync(folder).find((each) => each.endsWith('.deb'))!;
-  run('dpkg-deb', ['-x', archive, '.'], folder);
-  rmSync(join(folder, archive));
-  run('depmod', ['-b', folder, name.slice('linux-image-'.length)]);
-  writeFileSync(join(folder, '.done'), '');
-  return folder;
-}
+const LAYOUT = '4';
 
 /** Files of modules and of what they depend on, in the order in which they load, by path from the root. */
 function moduleFiles(kernel: string, version: string, modules: readonly string[]): string[] {
@@ -124,8 +110,8 @@ function makeInitrd(tree: string, kernel: string, version: string, out: string):
   run('sh', ['-c', `find . | cpio --quiet -o -H newc -R 0:0 > "$1"`, 'sh', out], tree);
 }
 
-function makeRoot(tree: string, kernel: string, version: string, out: string): void {
-  for (const folder of 'bin sbin dev proc sys tmp run etc root payload mnt var usr/bin usr/sbin lib64'.split(
+function makeRoot(tree: string, kernel: string, version: string, docker: string, out: string): void {
+  for (const folder of 'bin sbin dev proc sys tmp run etc root payload mnt var/lib var/run usr/bin usr/sbin lib64'.split(
     ' ',
   ))
     mkdirSync(join(tree, folder), { recursive: true });
@@ -134,8 +120,9 @@ function makeRoot(tree: string, kernel: string, version: string, out: string): v
     if (applet !== 'busybox') symlinkSync('/bin/busybox', join(tree, 'bin', applet));
   symlinkSync('/bin/busybox', join(tree, 'sbin/modprobe'));
   copyProgram(tree, realpathSync(process.execPath), '/usr/bin/node');
-  for (const file of moduleFiles(kernel, version, [...BOOT_MODULES, ...CASE_MODULES]))
-    copyFile(kernel + file, tree + file);
+  copyProgram(tree, pathOf('dash')!, '/bin/dash');
+  copyDocker(tree, docker);
+  for (const file of moduleFiles(kernel, version, MODULES)) copyFile(kernel + file, tree + file);
   const lists = `/lib/modules/${version}`;
   for (const list of ['modules.order', 'modules.builtin', 'modules.builtin.modinfo'])
     copyFile(join(kernel, lists, list), join(tree, lists, list));
@@ -143,22 +130,20 @@ function makeRoot(tree: string, kernel: string, version: string, out: string): v
   writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
   writeFileSync(join(tree, 'etc/group'), 'root:x:0:\n');
   writeFileSync(join(tree, 'etc/hosts'), '127.0.0.1 localhost\n::1 localhost\n');
+  writeFileSync(join(tree, 'etc/protocols'), 'tcp 6 TCP\nudp 17 UDP\n');
   writeFileSync(join(tree, 'sbin/init'), GUEST_INIT);
   chmodSync(join(tree, 'sbin/init'), 0o755);
-  const megabytes = Math.ceil(Number(run('du', ['-sm', tree]).split('\t')[0]) * 1.2) + 128;
+  const megabytes = Math.ceil(Number(run('du', ['-sm', tree]).split('\t')[0]) * 1.2) + 256;
   const features = '^has_journal,^metadata_csum';
   const extended = 'root_owner=0:0,lazy_itable_init=1';
   run('mkfs.ext4', ['-q', '-F', '-O', features, '-E', extended, '-m', '0', '-d', tree, out, `${megabytes}M`]);
 }
 
-/** Copies a program and the shared libraries that it names, each to its own path. */
-function copyProgram(tree: string, from: string, to: string): void {
-  copyFile(from, tree + to);
-  for (const [library] of run('ldd', [from]).matchAll(/\/[^ \n)]+/g)) copyFile(library, tree + library);
-}
-
-function copyFile(from: string, to: string): void {
-  if (existsSync(to)) return;
-  mkdirSync(dirname(to), { recursive: true });
-  cpSync(from, to, { dereference: true });
+/** dockerd and what it runs. */
+function copyDocker(tree: string, packages: string): void {
+  for (const program of DOCKER_PROGRAMS) copyProgram(tree, packages + program, program, packages);
+  for (const name of ['iptables', 'ip6tables'])
+    symlinkSync('xtables-nft-multi', join(tree, 'usr/sbin', name));
+  const extensions = `${LIBRARIES}/xtables`;
+  cpSync(packages + extensions, tree + extensions, { recursive: true, dereference: true });
 }

@@ -14,7 +14,7 @@ import { whatIsMissing } from './tools.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** Software emulation is ten to thirty times slower than a processor. */
-const TIMEOUT_MS = 450_000;
+const TIMEOUT_MS = 600_000;
 
 const missing = whatIsMissing();
 if (missing !== undefined) fail(`the VM tests cannot run here: ${missing}`);

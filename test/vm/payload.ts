@@ -20,5 +20,18 @@ export function writePayload(root: string, work: string, command: string, out: s
     .map(([path]) => path);
   writeFileSync(join(work, 'run.sh'), `${command}\n`);
   const owner = ['--owner=0', '--group=0', '--exclude=*.map', '--exclude=*.tsbuildinfo'];
-  run('tar', ['cf', out, ...owner, '-C', work, 'run.sh', '-C', root, 'package.json', 'dist', ...needed]);
+  run('tar', [
+    'cf',
+    out,
+    ...owner,
+    '-C',
+    work,
+    'run.sh',
+    '-C',
+    root,
+    'package.json',
+    'dist',
+    'vm-shim/bin',
+    ...needed,
+  ]);
 }

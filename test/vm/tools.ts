@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 const PACKAGES: Record<string, string> = {
   'qemu-system-x86_64': 'qemu-system-x86',
   busybox: 'busybox-static',
+  dash: 'dash',
   cpio: 'cpio',
   'mkfs.ext4': 'e2fsprogs',
   depmod: 'kmod',

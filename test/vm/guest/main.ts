@@ -6,6 +6,8 @@ type Group = (typeof GROUPS)[number];
 
 const FILES: Record<Group, () => Promise<{ run(cases: Cases, bulkDigest: string): Promise<void> }>> = {
   vsock: () => import('./vsock.ts'),
+  '9p': () => import('./p9.ts'),
+  docker: () => import('./docker.ts'),
 };
 
 const [digest, ...groups] = process.argv.slice(2) as [string, ...Group[]];

@@ -22,9 +22,15 @@ export class Namespace {
     return new Namespace(holder);
   }
 
+  /** The words of a command that runs another one in it. */
+  command(...words: string[]): [string, ...string[]] {
+    return ['nsenter', '-t', `${this.holder.pid}`, '-n', ...words];
+  }
+
   /** Starts `node ARGS` in it. */
   startNode(...args: string[]): Running {
-    return startProgram('nsenter', ['-t', `${this.holder.pid}`, '-n', process.execPath, ...args]);
+    const [program, ...rest] = this.command(process.execPath, ...args);
+    return startProgram(program, rest);
   }
 
   /** Starts `portferry ARGS` in it. */
