@@ -15,6 +15,8 @@ export interface ShimConfig {
   readonly gatewayApi: { readonly host: string; readonly port: number } | undefined;
   /** Who may connect over AF_VSOCK. */
   readonly peerCids: PeerCids;
+  /** The file of the token that the host has to have too. */
+  readonly tokenFile: string | undefined;
   readonly legacyPeer: boolean;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -27,6 +29,7 @@ export interface ShimOptions {
   readonly portFs?: string;
   readonly gatewayApi?: string;
   readonly peerCid?: string;
+  readonly tokenFile?: string;
   readonly legacyPeer?: boolean;
   readonly engine?: string;
   readonly workers?: string;
@@ -34,18 +37,20 @@ export interface ShimOptions {
 
 /** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function shimConfig(options: ShimOptions): ShimConfig {
-  const { listen, connect, portFs, gatewayApi, legacyPeer = false } = options;
+  const { listen, connect, portFs, gatewayApi, tokenFile, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
       'BAD_REQUEST',
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
+  if (tokenFile === '') throw new BridgeError('BAD_REQUEST', '--token-file names no file');
   return Object.freeze({
     listen: listen === undefined ? undefined : parseVmLink(listen),
     portFs: portFs === undefined ? undefined : parsePortFs(portFs),
     gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
     connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
+    tokenFile,
     legacyPeer,
     ...engineOptions(options),
   });

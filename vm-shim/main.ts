@@ -32,6 +32,10 @@ export function addVmCommands(program: Command): void {
       "serve gvproxy's API there, for podman; containers that reach it can open host ports",
     )
     .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
+    .option(
+      '--token-file <path>',
+      'the host agent has to prove that it has the token in this file, and we prove it too',
+    )
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())

@@ -29,6 +29,8 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
   let failures = 0;
   let linked = false;
   let lastReason = '';
+  /** It listens, but has not our token. */
+  let strange = false;
   while (!signal.aborted) {
     try {
       const link = await established(await dialer.dial(signal), options);
@@ -43,9 +45,10 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
       const code = error instanceof BridgeError ? error.code : undefined;
       log[level]({ url: dialer.url, code }, `no link: ${reason}; trying again`);
       lastReason = reason;
+      strange = code === 'AUTH_FAILED';
       failures++;
     }
-    const most = linked ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
+    const most = linked || strange ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
     const base = Math.min(most, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
     await delay(base * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
   }

@@ -8,7 +8,13 @@ export interface ForwardList {
     readonly owner: string;
     readonly stats: Record<string, number>;
   }>;
-  readonly vms: ReadonlyArray<{ readonly name: string; readonly up: boolean; readonly lane?: string }>;
+  readonly vms: ReadonlyArray<{
+    readonly name: string;
+    readonly up: boolean;
+    readonly lane?: string;
+    readonly token: boolean;
+    readonly authFailures: number;
+  }>;
 }
 
 /**
