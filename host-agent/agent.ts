@@ -88,7 +88,7 @@ async function compose(
     log,
   );
   for (const vm of vms) {
-    const { legacyPeer, lane } = config;
+    const { legacyPeer, heartbeatMs, lane } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
@@ -97,6 +97,7 @@ async function compose(
         name: vm,
         identity,
         legacyPeer,
+        heartbeatMs,
         lane,
         log: log.child({ vm }),
         signal,

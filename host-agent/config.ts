@@ -1,5 +1,6 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
@@ -40,6 +41,8 @@ export interface HostConfig {
   /** VMs that have to prove themselves. */
   readonly tokenFiles: readonly VmToken[];
   readonly legacyPeer: boolean;
+  /** How often a shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   readonly lane: LanePreference;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -55,6 +58,7 @@ export interface HostOptions {
   readonly tokenFile?: readonly string[];
   readonly legacyPeer?: boolean;
   readonly lane?: string;
+  readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
 }
@@ -95,7 +99,8 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, legacyPeer = false } = options;
-  const rest = { api, peerCids, tokenFiles, legacyPeer, lane, ...engineOptions(options) };
+  const heartbeatMs = parseHeartbeat(options.heartbeat);
+  const rest = { api, peerCids, tokenFiles, heartbeatMs, legacyPeer, lane, ...engineOptions(options) };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 

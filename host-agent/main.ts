@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import {
   apiOption,
   engineOption,
+  heartbeatOption,
   logLevelOption,
   repeat,
   untilSignalled,
@@ -42,6 +43,7 @@ export function addHostCommands(program: Command): void {
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .action(runHostAgent);
 

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
@@ -18,6 +19,8 @@ export interface ShimConfig {
   /** The file of the token that the host has to have too. */
   readonly tokenFile: string | undefined;
   readonly legacyPeer: boolean;
+  /** How often the host agent is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
   readonly workers: number | undefined;
@@ -31,6 +34,7 @@ export interface ShimOptions {
   readonly peerCid?: string;
   readonly tokenFile?: string;
   readonly legacyPeer?: boolean;
+  readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
 }
@@ -52,6 +56,7 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     tokenFile,
     legacyPeer,
+    heartbeatMs: parseHeartbeat(options.heartbeat),
     ...engineOptions(options),
   });
 }

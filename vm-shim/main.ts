@@ -1,6 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
+import {
+  engineOption,
+  heartbeatOption,
+  logLevelOption,
+  untilSignalled,
+  workersOption,
+} from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -39,6 +45,7 @@ export function addVmCommands(program: Command): void {
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .enablePositionalOptions()
     .action(runShim);

@@ -63,7 +63,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     log,
   };
   const identity = new LinkIdentity('shim');
-  const { legacyPeer } = config;
+  const { legacyPeer, heartbeatMs } = config;
   // Workers listen on plain sockets only, and no worker carries the one stream that a VM has from its start.
   const plain = config.listen !== undefined && isPlainAddress(config.listen) ? config.listen : undefined;
   const oneStream = config.listen !== undefined && isVmEnd(config.listen);
@@ -82,6 +82,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   const links = new HostLinks({
     identity,
     legacyPeer,
+    heartbeatMs,
     context,
     log,
     signal,

@@ -24,6 +24,8 @@ export interface VmLinkOptions {
   readonly name: string;
   readonly identity: LinkIdentity;
   readonly legacyPeer: boolean;
+  /** How often the shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs?: number;
   /** Reads the token that the shim has to have too, where there is one. */
   readonly readToken?: () => Promise<Buffer>;
   readonly lane: LanePreference;
@@ -84,16 +86,18 @@ export class VmLink implements LinkSource {
   get view(): VmView {
     const { name, up, lane } = this;
     const token = this.options.readToken !== undefined;
-    return { name, up, lane, token, authFailures: this.admission.failures };
+    const rttMs = this.active?.link.rttMs;
+    return { name, up, lane, rttMs, token, authFailures: this.admission.failures };
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
-    const { identity, legacyPeer, readToken, log, signal, lane, path } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, lane, path } = this.options;
     return establishLink(stream, {
       ...(path === undefined ? {} : { carrier: path.carrier }),
       ...(readToken === undefined ? {} : { readToken }),
       admission: this.admission,
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       chooseLane: (peerKnowsDedicated) => chooseLane(traits, lane, peerKnowsDedicated).lane,
       identity,
       dialled,

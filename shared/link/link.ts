@@ -30,8 +30,10 @@ import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
+import { HEARTBEAT_MS } from './heartbeat.ts';
 import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
+import { SessionHeart } from './session-heart.ts';
 import {
   type CarriedSession,
   type SessionCarrier,
@@ -74,6 +76,8 @@ export interface LinkOptions {
   readonly readToken?: () => Promise<Buffer>;
   /** Who else is on the way to a link here. */
   readonly admission?: Admission;
+  /** How often the peer is asked whether it is there, milliseconds. */
+  readonly heartbeatMs?: number;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Host: the lane of this link, once the peer has said hello. */
@@ -97,6 +101,8 @@ export class Link {
   streamKey: Buffer = Buffer.alloc(0);
   /** How the host carries connections; on the shim undefined where the host does not say. */
   lane: Lane | undefined;
+  /** How long the peer took to answer when it was asked last, milliseconds; undefined until it has. */
+  rttMs: number | undefined;
   private readonly features: ReadonlySet<string>;
   private readonly stream: Duplex;
   private readonly options: LinkOptions;
@@ -104,6 +110,8 @@ export class Link {
   private here: { readonly session: MuxSession; readonly driver: MuxDriver } | undefined;
   private elsewhere: CarriedSession | undefined;
   private ended = false;
+  private heart: SessionHeart | undefined;
+  private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
@@ -115,6 +123,7 @@ export class Link {
     this.closed = promise;
     this.over = (reason) => {
       this.ended = true;
+      clearInterval(this.ticking);
       resolve(reason);
     };
   }
@@ -171,6 +180,7 @@ export class Link {
     if (moveAway !== undefined) await moveAway();
     else this.carryHere();
     if (this.has('control')) await (host ? this.start() : this.awaitStart());
+    if (this.has('ping') && !this.ended) this.startHeartbeat();
   }
 
   /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
@@ -191,6 +201,7 @@ export class Link {
         resets: this.has('reset'),
         control: this.has('control'),
         dedicated: this.has('dedicated'),
+        pings: this.has('ping'),
       },
     };
   }
@@ -202,6 +213,7 @@ export class Link {
       open: (channel) => onChannel(channel, this),
       control: (payload) => this.inbox.take(decodeControl(payload)),
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
+      pong: (number) => this.heart?.pong(number),
       writable: () => driver.schedule(),
     });
     this.here = { session, driver };
@@ -218,9 +230,26 @@ export class Link {
         }
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
+      rtt: (ms) => this.measured(ms),
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
+  }
+
+  /** In the thread that carries the session, so that a busy other one is not taken for a dead peer. */
+  private startHeartbeat(): void {
+    const { heartbeatMs = HEARTBEAT_MS } = this.options;
+    if (this.elsewhere !== undefined) return this.elsewhere.startHeartbeat(heartbeatMs);
+    const heart = new SessionHeart(this.session, heartbeatMs, {
+      rtt: (ms) => this.measured(ms),
+      dead: (reason) => this.close(reason),
+    });
+    this.heart = heart;
+    this.ticking = setInterval(() => heart.tick(), heart.tickMs).unref();
+  }
+
+  private measured(ms: number): void {
+    this.rttMs = Math.round(ms * 1_000) / 1_000;
   }
 
   private lost(error: BridgeError, lately: readonly string[]): void {

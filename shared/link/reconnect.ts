@@ -9,6 +9,8 @@ const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 5_000;
 /** While nobody has listened yet, the other side is probably still starting: look again soon. */
 const MAX_DELAY_FIRST_LINK_MS = 500;
+/** A link that was up for less is a failure too, so that one that is lost again and again is not dialled without end. */
+const STEADY_MS = 2_000;
 
 export interface ReconnectOptions {
   readonly dialer: Dialer;
@@ -34,10 +36,11 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
   while (!signal.aborted) {
     try {
       const link = await established(await dialer.dial(signal), options);
-      failures = 0;
+      const begun = performance.now();
       lastReason = '';
       linked = true;
       await serve(link);
+      failures = performance.now() - begun < STEADY_MS ? failures + 1 : 0;
     } catch (error) {
       if (signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);

@@ -16,6 +16,8 @@ import { type IncomingContext, serveIncoming } from '../data/incoming.ts';
 export interface HostLinksOptions {
   readonly identity: LinkIdentity;
   readonly legacyPeer: boolean;
+  /** How often the host agent is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   /** Reads the token that the host has to have too, where there is one. */
   readonly readToken?: () => Promise<Buffer>;
   readonly context: IncomingContext;
@@ -53,11 +55,12 @@ export class HostLinks {
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, readToken, log, signal, carrier } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier } = this.options;
     return establishLink(stream, {
       ...(carrier === undefined ? {} : { carrier }),
       ...(readToken === undefined ? {} : { readToken }),
       admission: this.admission,
+      heartbeatMs,
       identity,
       dialled,
       legacyPeer,
