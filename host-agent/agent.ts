@@ -4,7 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { readToken } from '../shared/link/token-file.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
@@ -131,8 +131,9 @@ async function compose(
 async function tokenOf(config: HostConfig, vm: string): Promise<Pick<VmLinkOptions, 'readToken'>> {
   const path = config.tokenFiles.find((each) => each.vm === vm)?.path;
   if (path === undefined) return {};
-  await readToken(path);
-  return { readToken: () => readToken(path) };
+  const read = tokenReader(path);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */

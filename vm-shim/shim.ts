@@ -4,7 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
-import { readToken } from '../shared/link/token-file.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress } from '../shared/transport/address.ts';
@@ -150,8 +150,9 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
 /** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
 async function tokenOf({ tokenFile }: ShimConfig): Promise<Pick<HostLinksOptions, 'readToken'>> {
   if (tokenFile === undefined) return {};
-  await readToken(tokenFile);
-  return { readToken: () => readToken(tokenFile) };
+  const read = tokenReader(tokenFile);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */

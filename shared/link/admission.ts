@@ -9,9 +9,9 @@ import { Limit } from '../limit.ts';
 import type { Logger } from '../logger.ts';
 
 /** Streams that are not a link yet; past it the oldest is closed, so that silent ones cannot lock a true peer out. */
-export const MAX_PENDING = 64;
+export const MAX_PENDING = 128;
 /** Streams of peers that failed and have not been told; past it the oldest is closed at once. */
-export const MAX_HELD = 16;
+export const MAX_HELD = 64;
 const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 5_000;
 /** When nobody has failed for so long, the next is the first again, milliseconds. */

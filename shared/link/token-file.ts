@@ -1,6 +1,6 @@
 /**
  * The file of the token that a host agent and a VM shim share: one line of 32 to 1,024 printable ASCII characters,
- * readable by its owner alone. It is read anew for every link, so that a token can be changed while links are up.
+ * readable by its owner alone. It is read anew for later links, so that a token can be changed while links are up.
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -12,6 +12,8 @@ export const MIN_TOKEN_CHARACTERS = 32;
 export const MAX_TOKEN_CHARACTERS = 1_024;
 /** What a new token is drawn from, bytes; it is written in hexadecimal. */
 const NEW_TOKEN_BYTES = 32;
+/** Links that are begun within so long share one reading: who connects in a storm costs no file operations, milliseconds. */
+const FRESH_MS = 1_000;
 /** Bits of a mode that let others than the owner in. */
 const OTHERS = 0o077;
 
@@ -31,6 +33,19 @@ export async function readToken(path: string): Promise<Buffer> {
   } finally {
     await file.close();
   }
+}
+
+/** Reads the token for one link after the other. @param now milliseconds of a clock that never runs backwards */
+export function tokenReader(path: string, now = () => performance.now()): () => Promise<Buffer> {
+  let reading: Promise<Buffer> | undefined;
+  let readAt = 0;
+  return () => {
+    if (reading === undefined || now() - readAt > FRESH_MS) {
+      readAt = now();
+      reading = readToken(path);
+    }
+    return reading;
+  };
 }
 
 /**

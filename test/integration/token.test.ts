@@ -2,6 +2,7 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeHello } from '../../shared/control-codec.ts';
 import { encodeHandshake } from '../../shared/link/handshake.ts';
@@ -76,9 +77,25 @@ describe.each(engines)('%s engine', (engine) => {
     await untilLinked(onHost, api);
     chmodSync(ours, 0o644);
     await inVm.kill('SIGKILL');
+    await delay(1_100); // a reading is good for a second
     shim(url, '--token-file', theirs, '--engine', engine);
     await until('the host to refuse its file', () => onHost.stderr().includes(`chmod 600 ${ours}`));
     expect(vmOf(await listForwards(api)).up).toBe(false);
+  });
+
+  it('where the VM dials, another token is refused and counted, and the same one works', async () => {
+    const [ours, theirs] = [await newToken('ours'), await newToken('theirs')];
+    const url = group.unixUrl('host.sock');
+    const onHost = host('--listen', `a=${url}`, '--token-file', `a=${ours}`, '--engine', engine);
+    await until('the host', () => onHost.stderr().includes('is ready'));
+    const args = ['vm-shim', '--connect', url, '--engine', engine, '--token-file'];
+    const stranger = group.start(...args, theirs);
+    const failures = async () => vmOf(await listForwards(api), 'a').authFailures > 0;
+    await until('a refusal', failures);
+    await until('the stranger to say why', () => stranger.stderr().includes('closed instead of proving'));
+    group.start(...args, ours);
+    expect(vmOf(await untilLinked(onHost, api), 'a').lane).toBe('multiplexed');
+    await stranger.kill('SIGKILL');
   });
 
   it('strangers in numbers keep out neither the true host nor another VM', async () => {
@@ -93,7 +110,12 @@ describe.each(engines)('%s engine', (engine) => {
     await until('strangers to be refused', () => strangers.refused > 20);
     await onHost.kill('SIGKILL');
     onHost = host(...args, '--engine', engine);
+    const begun = performance.now();
     const list = await untilLinked(onHost, api);
+    const took = (performance.now() - begun).toFixed(0);
+    console.log(
+      `${engine}: linked ${took} ms after its start, beside ${strangers.refused} refusals of strangers`,
+    );
     expect([vmOf(list, 'a').token, vmOf(list, 'b').token]).toEqual([true, false]);
     expect(strangers.told).toBe(0);
     strangers.close();

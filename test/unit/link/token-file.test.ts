@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { BridgeError } from '../../../shared/errors.ts';
-import { parseToken, readToken, writeNewToken } from '../../../shared/link/token-file.ts';
+import { parseToken, readToken, tokenReader, writeNewToken } from '../../../shared/link/token-file.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'portferry-token-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -73,6 +73,25 @@ describe('a token file', () => {
       }),
     );
   });
+});
+
+it('is read anew for later links, and once for many at a time', async () => {
+  const path = file(GOOD);
+  let now = 5;
+  const read = tokenReader(path, () => now);
+  const both = [read(), read()];
+  expect(both[0]).toBe(both[1]);
+  expect((await both[0]!).toString()).toBe(GOOD);
+  writeFileSync(path, 'y'.repeat(40));
+  expect((await read()).toString()).toBe(GOOD);
+  now += 1_001;
+  expect((await read()).toString()).toBe('y'.repeat(40));
+  chmodSync(path, 0o644);
+  now += 1_001;
+  await expect(read()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+  chmodSync(path, 0o600);
+  now += 1_001;
+  expect((await read()).toString()).toBe('y'.repeat(40));
 });
 
 describe('a new token', () => {
