@@ -1,4 +1,4 @@
-import { messageOf } from '../../../shared/errors.ts';
+import { messageOf } from '../../shared/errors.ts';
 
 /** A case may take this long, milliseconds: a busy machine that emulates a processor is slow. */
 const CASE_MS = 100_000;
@@ -7,6 +7,7 @@ export const WAIT_MS = 90_000;
 
 /** Runs cases, and says a line for each. */
 export class Cases {
+  passed = 0;
   failed = 0;
   private readonly group: string;
 
@@ -32,6 +33,7 @@ export class Cases {
     } finally {
       clearTimeout(timer);
     }
+    this.passed++;
     console.log(`ok  ${this.group}: ${name} (${((performance.now() - begin) / 1000).toFixed(1)} s)`);
     return true;
   }

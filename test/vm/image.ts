@@ -33,7 +33,15 @@ export interface Image {
 /** Modules that the root file system needs. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'crc32c_generic'];
 /** Modules that groups of cases load. */
-const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet', '9p', '9pnet_fd'];
+const CASE_MODULES = [
+  'vsock',
+  'vsock_loopback',
+  'virtio_console',
+  'virtio_rng',
+  'af_packet',
+  '9p',
+  '9pnet_fd',
+];
 
 const DOCKER_MODULES = [
   ...['veth', 'bridge', 'br_netfilter', 'overlay', 'nf_nat', 'nf_conntrack', 'nf_conntrack_netlink'],
