@@ -1,23 +1,17 @@
 /** Group `docker`: dockerd in the guest publishes by portferry-proxy on this machine. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { until } from '../../helpers/processes.ts';
 import { refuses } from '../../helpers/stream-client.ts';
 import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
 import { datagram, untilServed } from './clients.ts';
-import { freePort } from './free-port.ts';
+import { MAKE_ROOT, ROOT, SERVE, VOLUME } from './container.ts';
 import type { Answer } from './guest-shell.ts';
+import { freePort, takePort } from './ports.ts';
 import { SerialPair, type Vm } from './serial-pair.ts';
 
 /** How long dockerd may take to start, milliseconds: half a minute, when the machine has nothing else to do. */
 const DOCKERD_MS = 200_000;
 const DOCKERD_LOG = '/tmp/dockerd.log';
 const SCRIPT = '/payload/vm-shim/bin/portferry-proxy';
-/** All that the image has is what brings a container to the guest's own node. */
-const MAKE_IMAGE =
-  'mkdir -p /tmp/tiny/bin && cp /bin/busybox /tmp/tiny/bin && ln -s busybox /tmp/tiny/bin/chroot && tar c -C /tmp/tiny . | docker import - tiny';
-const CONTAINER = '-v /:/vm:ro tiny chroot /vm node /payload/dist/test/vm/guest/hello-container.js';
-
 export async function run(cases: Cases, vm: Vm): Promise<void> {
   const pair = new SerialPair(vm);
   const failed = cases.failed;
@@ -31,7 +25,7 @@ export async function run(cases: Cases, vm: Vm): Promise<void> {
         await pair.mount();
         dockerd = await pair.startInGuest(`dockerd --userland-proxy-path ${SCRIPT}`, DOCKERD_LOG);
         await pair.untilSaid(DOCKERD_LOG, 'API listen on', dockerd);
-        await pair.shell.must(MAKE_IMAGE);
+        await pair.shell.must(`${MAKE_ROOT} && tar c -C ${ROOT} . | docker import - tiny`);
       },
       2 * DOCKERD_MS,
     );
@@ -46,7 +40,8 @@ export async function run(cases: Cases, vm: Vm): Promise<void> {
 async function dockerCases(cases: Cases, pair: SerialPair, dockerd: string): Promise<void> {
   const { shell } = pair;
   const [web, echo] = [await freePort(), await freePort()];
-  const start = (flags: string): Promise<Answer> => shell.run(`docker run -d ${flags} ${CONTAINER}`);
+  const start = (flags: string): Promise<Answer> =>
+    shell.run(`docker run -d ${flags} ${VOLUME} tiny ${SERVE}`);
   const freed = async () => {
     await until('nothing to be published', async () => (await pair.published()).length === 0, WAIT_MS);
     same(await refuses(web), true, 'the port refuses');
@@ -66,11 +61,9 @@ async function dockerCases(cases: Cases, pair: SerialPair, dockerd: string): Pro
   });
 
   await cases.case('a port that somebody outside has: docker run says what the host agent says', async () => {
-    const other = createServer().listen(0, '0.0.0.0');
-    await once(other, 'listening');
-    const { port } = other.address() as { port: number };
+    const { port, release } = await takePort();
     const { code, said } = await start(`-p ${port}:80`);
-    other.close();
+    release();
     same(code, 125, 'the exit code of docker run');
     const text = `Error starting userland proxy: Bind for 0\\.0\\.0\\.0:${port} failed: port is already allocated`;
     matches(said, new RegExp(text), 'what it says');

@@ -14,6 +14,7 @@ type Group = (typeof OUTSIDE)[number];
 const FILES: Record<Group, () => Promise<{ run(cases: Cases, vm: Vm): Promise<void> }>> = {
   serial: () => import('./serial.ts'),
   docker: () => import('./docker.ts'),
+  podman: () => import('./podman.ts'),
 };
 
 /** @returns how many cases passed and failed */

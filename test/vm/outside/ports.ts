@@ -18,3 +18,10 @@ export async function freePort(): Promise<number> {
     if (free) return port;
   }
 }
+
+/** A port that this process has, at any address. */
+export async function takePort(): Promise<{ port: number; release(): void }> {
+  const server = createServer().listen(0, '0.0.0.0');
+  await once(server, 'listening');
+  return { port: (server.address() as { port: number }).port, release: () => server.close() };
+}
