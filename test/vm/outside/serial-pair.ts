@@ -104,14 +104,16 @@ export class SerialPair extends Carrier {
 
   /** For whoever looks for the reason of a failure. */
   async tell(): Promise<void> {
-    const { said } = await this.shell.run(`tail -n 20 ${SHIM_LOG}`);
+    const { said } = await this.shell
+      .run(`tail -n 20 ${SHIM_LOG}`)
+      .catch((error: Error) => ({ said: error.message }));
     console.log(`       the shim:\n${said}\n       the host agent:`);
     console.log(this.host?.stderr().split('\n').slice(-20).join('\n'));
   }
 
   async close(): Promise<void> {
     await this.host?.kill('SIGKILL');
-    if (this.shim !== '') await this.shell.run(`kill -KILL ${this.shim}`);
+    if (this.shim !== '') await this.shell.run(`kill -KILL ${this.shim}`).catch(() => {}); // the guest may be gone
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
