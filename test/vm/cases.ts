@@ -1,9 +1,9 @@
 import { messageOf } from '../../shared/errors.ts';
 
 /** A case may take this long, milliseconds: a busy machine that emulates a processor is slow. */
-const CASE_MS = 100_000;
+const CASE_MS = 160_000;
 /** So may what it waits for, to be said with a better reason. */
-export const WAIT_MS = 90_000;
+export const WAIT_MS = 150_000;
 
 /** Runs cases, and says a line for each. */
 export class Cases {
