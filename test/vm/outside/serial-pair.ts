@@ -27,6 +27,8 @@ export class SerialPair extends Carrier {
   host!: Running;
   private readonly url: string;
   private shim = '';
+  /** What was started in the guest and is ended with us. */
+  private started: string[] = [];
 
   constructor({ shell, linkSocket }: Vm) {
     super();
@@ -78,8 +80,16 @@ export class SerialPair extends Carrier {
   }
 
   /** Starts something in the payload's folder that goes on. @returns its pid in the guest */
-  startInGuest(command: string, log: string): Promise<string> {
-    return this.shell.must(`cd /payload; setsid ${command} >${log} 2>&1 & echo $!`);
+  async startInGuest(command: string, log: string): Promise<string> {
+    const pid = await this.shell.must(`cd /payload; setsid ${command} >${log} 2>&1 & echo $!`);
+    this.started.push(pid);
+    return pid;
+  }
+
+  /** Reboots the guest, in which nothing of ours runs then. */
+  async reboot(): Promise<void> {
+    this.started = [];
+    await this.shell.reboot();
   }
 
   /** Waits until a program of the guest has said something. */
@@ -113,7 +123,7 @@ export class SerialPair extends Carrier {
 
   async close(): Promise<void> {
     await this.host?.kill('SIGKILL');
-    if (this.shim !== '') await this.shell.run(`kill -KILL ${this.shim}`).catch(() => {}); // the guest may be gone
+    await this.shell.run(`kill -KILL ${this.started.join(' ')}`).catch(() => {}); // the guest may be gone
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -161,7 +161,6 @@ async function mountAndHold(pair: SerialPair, spec: string): Promise<string> {
 const SERVE = 'node dist/test/vm/guest/hello-container.js';
 
 async function reboot(cases: Cases, pair: SerialPair): Promise<void> {
-  const { shell } = pair;
   await cases.case(
     'the guest reboots: its claims end with the hello of the new shim, the API forwards go on',
     async () => {
@@ -169,7 +168,7 @@ async function reboot(cases: Cases, pair: SerialPair): Promise<void> {
       const port = await pair.tcp(80);
       const claimed = await mountAndHold(pair, loopback('tcp', 80));
       for (const each of [port, hostPort(claimed)]) await answers(each);
-      await shell.reboot();
+      await pair.reboot();
       await pair.startInGuest(SERVE, '/tmp/hello.log');
       await pair.startShim();
       // A link that is up has no grace period: it is the hello of another shim that ends them.
