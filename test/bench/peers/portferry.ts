@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ApiClient } from '../../../host-agent/client/api-client.ts';
-import { formatSpec } from '../../../shared/port-spec.ts';
+import { formatSpec, onePortSpec } from '../../../shared/port-spec.ts';
 import type { Peer, Place } from './peer.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../../portferry.js', import.meta.url));
@@ -35,7 +35,7 @@ async function start(place: Place, engine: Engine, lane: Lane): Promise<void> {
   await untilLinked(client, lane, signal);
   const ends = { hostIp: '127.0.0.1', hostPort: front, vmIp: '127.0.0.1', vmPort: back };
   for (const protocol of ['tcp', 'udp'] as const)
-    await client.expose(formatSpec({ protocol, ...ends }), undefined);
+    await client.expose(formatSpec(onePortSpec({ protocol, ...ends })), undefined);
 }
 
 async function untilLinked(client: ApiClient, lane: Lane, signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
+import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
 
 const SPEC = parseSpec('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
@@ -17,7 +18,7 @@ beforeEach(() => {
   refuse = undefined;
   table = new ForwardTable((_vm, spec) => {
     if (refuse !== undefined) return Promise.reject(refuse);
-    const resolved = spec.protocol === 'unix' ? spec : { ...spec, hostPort: port++ };
+    const resolved = spec.protocol === 'unix' ? spec : { ...spec, hostPorts: onePort(port++) };
     const forward = {
       close: async (options: { now: boolean }) => void closed.push(options),
       stats: () => ({ active: 1 }),
@@ -75,7 +76,7 @@ describe('ForwardTable', () => {
     } as const;
     let ipv6 = false;
     const strict = new ForwardTable(async (_vm, spec) => {
-      if (spec.protocol !== 'unix' && spec.hostIp === '::' && !ipv6) throw noIpv6;
+      if (spec.protocol !== 'unix' && spec.hostIps.includes('::') && !ipv6) throw noIpv6;
       return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
     }, silentLogger());
     const noIpv6 = new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
