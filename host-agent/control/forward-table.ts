@@ -73,7 +73,7 @@ export class ForwardTable {
       this.limit.give();
       throw new BridgeError(
         'LIMIT_REACHED',
-        `${wanted} more host ports would be more than the ${ports.max} that there may be (${ports.used} are taken)`,
+        `host ports: ${ports.used} of at most ${ports.max} are taken, ${wanted} more cannot be had`,
       );
     }
     let opened: Awaited<ReturnType<OpenForward>>;
