@@ -107,6 +107,18 @@ describe.each(engines)('on the %s engine', (engine) => {
       expect(connections ?? flows_created).toBe(COUNT * IPS.length);
     });
 
+    it('so it does at all addresses of the machine', async () => {
+      row = await portRow(protocol, 2);
+      stage = await Stage.set(engine);
+      const all = both ? '0.0.0.0,[::]' : '0.0.0.0';
+      const { hostPorts } = await stage.expose(
+        `${protocol}:${all}:0:${protocol}:127.0.0.1:${row.first}-${row.first + 1}`,
+      );
+      for (const ip of IPS)
+        for (const offset of [0, 1])
+          expect(await ask(protocol, ip, hostPorts.first + offset)).toBe(String(row.first + offset));
+    });
+
     it('one port in the middle that is taken leaves all others free, and no descriptor open', async () => {
       stage = await Stage.set(engine);
       const first = await stage.expose(`${protocol}:127.0.0.1:0:${protocol}:127.0.0.1:7000-7009`);
