@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
+import { type ForwardOptions, formatOptions, optionsStart, parseOptions } from './forward-options.ts';
 import { formatEndpoint } from './ip.ts';
 import { type Cursor, refuse, takeAddress, takeColon, takePart, takePort } from './port-spec-cursor.ts';
 
 /**
  * One forward, and its full notation, the one that names it in the control filesystem, in the API and in state files:
  * `tcp:0.0.0.0:8080:tcp:172.17.0.2:80`, `udp:[::1]:53:udp:[fd00::2]:53`,
- * `unix:<base64 of the host path>:unix:<base64 of the VM path>`.
+ * `unix:<base64 of the host path>:unix:<base64 of the VM path>`, each with options behind a `?` (forward-options.ts).
  */
 
 export interface InetSpec {
@@ -16,12 +17,14 @@ export interface InetSpec {
   readonly hostPort: number;
   readonly vmIp: string;
   readonly vmPort: number;
+  readonly options?: ForwardOptions;
 }
 
 export interface UnixSpec {
   readonly protocol: 'unix';
   readonly hostPath: string;
   readonly vmPath: string;
+  readonly options?: ForwardOptions;
 }
 
 export type PortSpec = InetSpec | UnixSpec;
@@ -41,18 +44,26 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * @throws BridgeError BAD_SPEC with the 0-based position and the reason
  */
 export function parseSpec(text: string): PortSpec {
-  const cursor: Cursor = { text, end: text.length, position: 0 };
+  const cursor: Cursor = { text, end: optionsStart(text), position: 0 };
   const protocol = takeProtocol(cursor);
-  return protocol === 'unix' ? parseUnix(cursor) : parseInet(cursor, protocol);
+  const spec = protocol === 'unix' ? parseUnix(cursor) : parseInet(cursor, protocol);
+  return withOptions(spec, parseOptions(text, cursor.end, protocol));
+}
+
+/** The spec with these options and no others. */
+export function withOptions<Spec extends PortSpec>(spec: Spec, options: ForwardOptions | undefined): Spec {
+  const { options: _, ...bare } = spec;
+  return (options === undefined ? bare : { ...bare, options }) as Spec;
 }
 
 /** The canonical full notation: `parseSpec(formatSpec(spec))` equals `spec` for every spec that parseSpec made. */
 export function formatSpec(spec: PortSpec): string {
   if (spec.protocol === 'unix') {
-    return `unix:${encodePath(spec.hostPath)}:unix:${encodePath(spec.vmPath)}`;
+    return `unix:${encodePath(spec.hostPath)}:unix:${encodePath(spec.vmPath)}${formatOptions(spec.options)}`;
   }
-  const { protocol, hostIp, hostPort, vmIp, vmPort } = spec;
-  return `${protocol}:${formatEndpoint(hostIp, hostPort)}:${protocol}:${formatEndpoint(vmIp, vmPort)}`;
+  const { protocol, hostIp, hostPort, vmIp, vmPort, options } = spec;
+  const ends = `${protocol}:${formatEndpoint(hostIp, hostPort)}:${protocol}:${formatEndpoint(vmIp, vmPort)}`;
+  return `${ends}${formatOptions(options)}`;
 }
 
 /** What is taken on the host: `0.0.0.0:8080`, `[::1]:53` or a path. For messages. */
