@@ -29,38 +29,42 @@ export async function openForward(
   options: OpenForwardOptions,
 ): Promise<{ resolved: PortSpec; forward: Forward }> {
   const { log, engine } = options;
+  const settings = spec.options ?? {};
   if (spec.protocol === 'unix') {
     const destination: Destination = { protocol: 'unix', path: spec.vmPath };
     const name = formatSpec(spec);
     if (engine !== undefined) {
       const listener = await engine.listenUnix(spec.hostPath);
-      return { resolved: spec, forward: engine.serve(listener, { ...options, name, destination }) };
+      return { resolved: spec, forward: engine.serve(listener, { ...options, settings, name, destination }) };
     }
     const reservation = await reserveUnix({ path: spec.hostPath, log });
-    return { resolved: spec, forward: new StreamForward({ ...options, name, destination, reservation }) };
+    return {
+      resolved: spec,
+      forward: new StreamForward({ ...options, settings, name, destination, reservation }),
+    };
   }
   const where = { ip: spec.hostIp, port: spec.hostPort, log };
   const destination: Destination = { protocol: spec.protocol, ip: spec.vmIp, port: spec.vmPort };
   if (spec.protocol === 'tcp' && engine !== undefined) {
-    const listener = engine.listenTcp(where);
+    const listener = engine.listenTcp({ ...where, settings });
     const resolved = { ...spec, hostPort: listener.port };
     const name = formatSpec(resolved);
-    return { resolved, forward: engine.serve(listener, { ...options, name, destination }) };
+    return { resolved, forward: engine.serve(listener, { ...options, settings, name, destination }) };
   }
   if (spec.protocol === 'tcp') {
     const reservation = await reserveTcp(where);
     const resolved = { ...spec, hostPort: reservation.port };
     const name = formatSpec(resolved);
-    return { resolved, forward: new StreamForward({ ...options, name, destination, reservation }) };
+    return { resolved, forward: new StreamForward({ ...options, settings, name, destination, reservation }) };
   }
   if (engine !== undefined) {
     const bound = engine.datagrams.bind(where);
     const resolved = { ...spec, hostPort: bound.port };
     const name = formatSpec(resolved);
-    return { resolved, forward: engine.datagrams.serve(bound, { ...options, name, destination }) };
+    return { resolved, forward: engine.datagrams.serve(bound, { ...options, settings, name, destination }) };
   }
   const reservation = await reserveUdp(where);
   const resolved = { ...spec, hostPort: reservation.port };
   const name = formatSpec(resolved);
-  return { resolved, forward: new UdpForward({ ...options, name, destination, reservation }) };
+  return { resolved, forward: new UdpForward({ ...options, settings, name, destination, reservation }) };
 }

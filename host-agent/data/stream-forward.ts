@@ -5,18 +5,23 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
+import type { ForwardOptions } from '../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
-import type { ClientAddress } from '../../shared/preface.ts';
 import { Connection } from '../../shared/relay/connection.ts';
+import { IdleWatch } from '../../shared/relay/idle-watch.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
+import { sweepMs } from '../../shared/relay/udp-flows.ts';
+import type { ClientAddress } from '../../shared/stream-details.ts';
 import type { DataLimits, Forward } from './forward.ts';
-import { type LinkSource, openTunnel } from './tunnel.ts';
+import { type ClientEnds, proxyHeader } from './proxy-header.ts';
+import { type LinkSource, openTunnel, type TunnelRequest } from './tunnel.ts';
 
 export interface StreamForwardOptions {
   readonly name: string;
   readonly destination: Destination;
+  readonly settings: ForwardOptions;
   readonly reservation: StreamReservation;
   readonly links: LinkSource;
   readonly limits: DataLimits;
@@ -35,6 +40,8 @@ export class StreamForward implements Forward {
   private dialFailures = 0;
   private resets = 0;
   private refused = 0;
+  private idleTimeouts = 0;
+  private closed = false;
 
   /** Begins to accept. */
   constructor(options: StreamForwardOptions) {
@@ -42,10 +49,13 @@ export class StreamForward implements Forward {
     const { name, limits, log, reservation } = options;
     const own = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
     this.limits = [own, limits.connectionsOfVm, limits.connections];
+    const { idleTimeout } = options.settings;
+    if (idleTimeout !== undefined) this.watchIdle(idleTimeout);
     reservation.start((socket) => this.serve(socket));
   }
 
   async close({ now }: { now: boolean }): Promise<void> {
+    this.closed = true;
     const closing = this.options.reservation.close();
     if (now) {
       const reason = new BridgeError('CANCELLED', `${this.options.name} was unexposed`);
@@ -63,12 +73,32 @@ export class StreamForward implements Forward {
       dial_failures: this.dialFailures,
       resets: this.resets,
       refused_by_limit: this.refused,
+      ...(this.options.settings.idleTimeout !== undefined && { idle_timeouts: this.idleTimeouts }),
     };
   }
 
+  /** Ends connections that have been silent for too long, as long as there may be some. */
+  private watchIdle(seconds: number): void {
+    const { name } = this.options;
+    const watch = new IdleWatch<Connection>(seconds * 1000);
+    const timer = setInterval(
+      () => {
+        for (const connection of watch.look(this.connections, performance.now())) {
+          this.idleTimeouts++;
+          connection.stop(new BridgeError('TIMEOUT', `${name}: no byte either way for ${seconds} s`));
+        }
+        if (this.closed && this.connections.size === 0) clearInterval(timer);
+      },
+      sweepMs(seconds * 1000),
+    );
+    timer.unref();
+  }
+
   private serve(socket: Socket): void {
-    const { destination, links, log, name } = this.options;
+    const { destination, links, log, name, settings } = this.options;
+    const { keepalive } = settings;
     this.accepted++;
+    if (keepalive !== undefined) socket.setKeepAlive(true, keepalive * 1000);
     const client = clientOf(socket);
     const dial = new AbortController();
     const counted = takeAll(this.limits);
@@ -89,19 +119,28 @@ export class StreamForward implements Forward {
       connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more connections`));
       return;
     }
-    void this.dial(connection, destination, client, links, dial.signal);
+    const header = this.proxyHeaderFor(socket);
+    void this.dial(connection, { destination, client, keepalive, signal: dial.signal }, links, header);
+  }
+
+  /** Taken while the client is there: a socket that was reset knows its addresses no longer. */
+  private proxyHeaderFor(socket: Socket): Buffer | undefined {
+    const { proxyProtocol } = this.options.settings;
+    return proxyProtocol === undefined ? undefined : proxyHeader(proxyProtocol, endsOf(socket));
   }
 
   private async dial(
     connection: Connection,
-    destination: Destination,
-    client: ClientAddress | undefined,
+    request: TunnelRequest,
     links: LinkSource,
-    signal: AbortSignal,
+    header: Buffer | undefined,
   ): Promise<void> {
+    const { client, signal } = request;
     try {
       const active = await links.whenUp(signal);
-      connection.dialled(await openTunnel(active, { destination, client, signal }));
+      const tunnel = await openTunnel(active, request);
+      if (header !== undefined) tunnel.write(header);
+      connection.dialled(tunnel);
     } catch (error) {
       const failure =
         error instanceof BridgeError ? error : new BridgeError('IO', 'internal error', { cause: error });
@@ -119,4 +158,11 @@ function clientOf(socket: Socket): ClientAddress | undefined {
   const { remoteAddress, remotePort } = socket;
   if (remoteAddress === undefined || remotePort === undefined) return undefined;
   return { ip: remoteAddress, port: remotePort };
+}
+
+function endsOf(socket: Socket): ClientEnds | undefined {
+  const { localAddress, localPort } = socket;
+  const client = clientOf(socket);
+  if (client === undefined || localAddress === undefined || localPort === undefined) return undefined;
+  return { client, local: { ip: localAddress, port: localPort } };
 }

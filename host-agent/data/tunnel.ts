@@ -10,9 +10,10 @@ import { dedicatedEnd } from '../../shared/link/dedicated-end.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { PeerStreams } from '../../shared/link/peer-streams.ts';
 import { readHead } from '../../shared/link/read-head.ts';
-import { type ClientAddress, decodeResult, encodePreface, RESULT_BYTES } from '../../shared/preface.ts';
+import { decodeResult, encodePreface, RESULT_BYTES } from '../../shared/preface.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
 import type { End } from '../../shared/relay/end.ts';
+import { encodeDetails, type StreamDetails } from '../../shared/stream-details.ts';
 import type { Lane } from '../../shared/transport/choose.ts';
 
 /** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
@@ -35,9 +36,8 @@ export interface LinkSource {
   whenUp(signal: AbortSignal): Promise<ActiveLink>;
 }
 
-export interface TunnelRequest {
+export interface TunnelRequest extends StreamDetails {
   readonly destination: Destination;
-  readonly client: ClientAddress | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -50,12 +50,11 @@ export function openTunnel(active: ActiveLink, request: TunnelRequest): Promise<
 }
 
 async function openStream(active: ActiveLink, request: TunnelRequest): Promise<End> {
-  const { destination, client, signal } = request;
+  const { destination, signal } = request;
   const { link, streams } = active;
   const socket = await active.dial(signal);
   const streamId = active.nextStreamId();
-  const preface = { streamId, streamKey: link.streamKey, destination };
-  socket.write(encodePreface(client === undefined ? preface : { ...preface, client }));
+  socket.write(encodePreface({ ...request, streamId, streamKey: link.streamKey }));
   let errno: number;
   try {
     errno = await readHead(socket, decodeResult, {
@@ -102,18 +101,19 @@ function openChannel(active: ActiveLink, request: TunnelRequest): Promise<End> {
     signal.addEventListener('abort', cancel, { once: true });
     let channel: ReturnType<typeof session.open>;
     try {
-      channel = session.open(destination, {
+      const handler = {
         ...end.events(),
-        dialResult: (errno) => {
+        dialResult: (errno: number) => {
           settle();
           if (errno === 0) resolve(end);
           else reject(dialError(destination, errno));
         },
-        reset: (errno) => {
+        reset: (errno: number) => {
           fail(dialError(destination, errno)); // nothing happens when the dial is over already
           end.aborted(errno);
         },
-      });
+      };
+      channel = session.open(destination, handler, encodeDetails(request));
     } catch (error) {
       return fail(error as BridgeError);
     }

@@ -1,5 +1,6 @@
 /** The Linux engine of the host agent, seen from the main thread: its workers, the ways to the VMs, its forwards. */
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { Limit, limitCells } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
@@ -17,9 +18,11 @@ import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linu
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
+import { encodeDetails } from '../../../shared/stream-details.ts';
 import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { DataLimits } from '../forward.ts';
 import type { LinkSource } from '../tunnel.ts';
+import type { DatagramForwardOrder } from './datagram-orders.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
 import { LinuxForward } from './linux-forward.ts';
 import {
@@ -80,7 +83,7 @@ export class HostEngine {
       workers,
       vmIndex: (name) => this.vms.indexOf(name),
       broadcast: (order) => this.pool.broadcast(order),
-      carryOn: (vm, fd, destination) => this.openChannel(vm, fd, destination),
+      carryOn: (fd, order) => this.openChannel(fd, order),
     });
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
     this.pool = new WorkerPool<HostOrder, HostReport>({
@@ -130,8 +133,11 @@ export class HostEngine {
   }
 
   /** Takes a TCP port, which answers nobody before `serve`. @throws BridgeError as reserveTcp does */
-  listenTcp(request: { ip: string; port: number }): Listener {
-    return openTcpListener(this.sockets, this.libc, request);
+  listenTcp(request: { ip: string; port: number; settings: ForwardOptions }): Listener {
+    const listener = openTcpListener(this.sockets, this.libc, request);
+    const { keepalive } = request.settings;
+    if (keepalive !== undefined) this.sockets.keepAlive(listener.fd, keepalive);
+    return listener;
   }
 
   /** Makes a unix socket. @throws BridgeError as reserveUnix does */
@@ -146,12 +152,13 @@ export class HostEngine {
       vm: string;
       name: string;
       destination: Destination;
+      settings: ForwardOptions;
       links: LinkSource;
       limits: DataLimits;
       log: Logger;
     },
   ): LinuxForward {
-    const { name, destination, limits } = options;
+    const { name, destination, limits, settings } = options;
     const most = limits.connectionsPerForward;
     const limit = new Limit(`connections of ${name}`, most, options.log, limitCells());
     const order: ForwardOrder = {
@@ -161,6 +168,7 @@ export class HostEngine {
       listenFd: listener.fd,
       tcp: listener.tcp,
       destination: encodeDestination(destination),
+      settings,
       limits: [limit.share, limits.connectionsOfVm.share],
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
@@ -199,10 +207,16 @@ export class HostEngine {
   }
 
   /** Has the datagrams that come on a descriptor carried as a channel. @returns whether a worker carries the link */
-  private openChannel(vm: number, fd: number, destination: Uint8Array): boolean {
+  private openChannel(fd: number, { vm, destination, flowIdle }: DatagramForwardOrder): boolean {
     const path = this.paths.get(vm);
     if (path?.lane !== 'multiplexed') return false;
-    return this.pool.give(path.worker, fd, { type: 'channel', link: path.link, fd, destination });
+    return this.pool.give(path.worker, fd, {
+      type: 'channel',
+      link: path.link,
+      fd,
+      destination,
+      details: encodeDetails({ flowIdle }),
+    });
   }
 
   close(): Promise<void> {

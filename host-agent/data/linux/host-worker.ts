@@ -58,14 +58,15 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
       case 'client': {
         const forward = this.forwards.get(order.forward);
         this.reactor.own(order.fd);
-        if (forward !== undefined) forward.serve(order.fd, NOBODY);
+        if (forward !== undefined) forward.serve(order.fd, this.peerOf(order.fd, forward.tcp));
         else this.reactor.reset(order.fd);
         return;
       }
       case 'channel': {
         const link = this.links.get(order.link);
         this.reactor.own(order.fd);
-        if (link !== undefined) new DatagramChannel(this.reactor, link, order.fd).open(order.destination);
+        if (link !== undefined)
+          new DatagramChannel(this.reactor, link, order.fd).open(order.destination, order.details);
         else this.reactor.close(order.fd);
         return;
       }
@@ -97,6 +98,11 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
 
   handOver(forward: number, fd: number): void {
     this.worker.post({ type: 'client', forward, fd });
+  }
+
+  /** The address of a client that another thread accepted. */
+  private peerOf(fd: number, tcp: boolean): Buffer {
+    return (tcp ? this.reactor.sockets.askPeer(fd) : undefined) ?? NOBODY;
   }
 
   private pathNow(vm: number): HostPath | ChannelPathOrder | undefined {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
 import type { BridgeError } from '../../../shared/errors.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
@@ -16,6 +17,7 @@ import {
   DIAL_FAILURES,
   FORWARD_COUNTERS,
   type ForwardOrder,
+  IDLE_TIMEOUTS,
   PAUSES,
   REFUSED,
   RESETS,
@@ -25,6 +27,7 @@ import { WaitingClients } from './waiting-clients.ts';
 export interface LinuxForwardOptions {
   readonly name: string;
   readonly destination: Destination;
+  readonly settings: ForwardOptions;
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
@@ -113,6 +116,9 @@ export class LinuxForward implements Forward {
       resets: here.resets! + this.sum(RESETS) + this.inVain,
       refused_by_limit: here.refused_by_limit! + this.sum(REFUSED),
       accept_pauses: this.sum(PAUSES),
+      ...(here.idle_timeouts !== undefined && {
+        idle_timeouts: here.idle_timeouts + this.sum(IDLE_TIMEOUTS),
+      }),
     };
   }
 
