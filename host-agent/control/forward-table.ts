@@ -32,6 +32,8 @@ export interface Claim {
   /** With the host port resolved. */
   readonly spec: PortSpec;
   readonly since: Date;
+  /** How it waits for its container, where it does. */
+  state(): string | undefined;
   stats(): Record<string, number>;
 }
 
@@ -81,6 +83,7 @@ export class ForwardTable {
       spec: resolved,
       forward,
       since: new Date(),
+      state: () => forward.state,
       stats: () => forward.stats(),
     };
     this.entries.add(entry);

@@ -2,6 +2,7 @@ import type { Destination } from '../../shared/destination.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
+import { reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
 import type { DataLimits, Forward } from './forward.ts';
@@ -52,10 +53,13 @@ export async function openForward(
     return { resolved, forward: engine.serve(listener, { ...options, settings, name, destination }) };
   }
   if (spec.protocol === 'tcp') {
-    const reservation = await reserveTcp(where);
+    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
+    const reservation = waitingPort ?? (await reserveTcp(where));
     const resolved = { ...spec, hostPort: reservation.port };
     const name = formatSpec(resolved);
-    return { resolved, forward: new StreamForward({ ...options, settings, name, destination, reservation }) };
+    const port = waitingPort === undefined ? {} : { waitingPort };
+    const forward = new StreamForward({ ...options, ...port, settings, name, destination, reservation });
+    return { resolved, forward };
   }
   if (engine !== undefined) {
     const bound = engine.datagrams.bind(where);

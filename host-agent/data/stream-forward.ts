@@ -14,9 +14,10 @@ import { IdleWatch } from '../../shared/relay/idle-watch.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
 import { sweepMs } from '../../shared/relay/udp-flows.ts';
 import type { ClientAddress } from '../../shared/stream-details.ts';
+import { type BackendPort, BackendWatch } from './backend-watch.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import { type ClientEnds, proxyHeader } from './proxy-header.ts';
-import { type LinkSource, openTunnel, type TunnelRequest } from './tunnel.ts';
+import { type ActiveLink, type LinkSource, openTunnel, probeTunnel, type TunnelRequest } from './tunnel.ts';
 
 export interface StreamForwardOptions {
   readonly name: string;
@@ -28,6 +29,10 @@ export interface StreamForwardOptions {
   readonly log: Logger;
   /** Counts its connections where others do so too; else it has one of its own. */
   readonly limit?: Limit;
+  /** Its port, when that waits for the container. */
+  readonly waitingPort?: BackendPort;
+  /** Told why a client's dial has failed. */
+  readonly dialFailed?: (errno: number) => void;
 }
 
 export class StreamForward implements Forward {
@@ -42,6 +47,7 @@ export class StreamForward implements Forward {
   private refused = 0;
   private idleTimeouts = 0;
   private closed = false;
+  private readonly watch: BackendWatch | undefined;
 
   /** Begins to accept. */
   constructor(options: StreamForwardOptions) {
@@ -52,10 +58,19 @@ export class StreamForward implements Forward {
     const { idleTimeout } = options.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout);
     reservation.start((socket) => this.serve(socket));
+    const { waitingPort: port, links, destination } = options;
+    if (port === undefined) return;
+    const probe = (active: ActiveLink, signal: AbortSignal) => probeTunnel(active, { destination, signal });
+    this.watch = new BackendWatch({ name, port, links, probe, log });
+  }
+
+  get state(): string | undefined {
+    return this.watch?.state;
   }
 
   async close({ now }: { now: boolean }): Promise<void> {
     this.closed = true;
+    this.watch?.close();
     const closing = this.options.reservation.close();
     if (now) {
       const reason = new BridgeError('CANCELLED', `${this.options.name} was unexposed`);
@@ -148,6 +163,8 @@ export class StreamForward implements Forward {
         this.dialFailures++;
         const { log, name } = this.options;
         log.info({ forward: name, client, code: failure.code }, `a client was reset: ${failure.message}`);
+        this.watch?.dialFailed(failure.errno);
+        this.options.dialFailed?.(failure.errno);
       }
       connection.dialFailed(failure);
     }

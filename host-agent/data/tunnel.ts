@@ -49,6 +49,28 @@ export function openTunnel(active: ActiveLink, request: TunnelRequest): Promise<
   return active.lane === 'dedicated' ? openStream(active, request) : openChannel(active, request);
 }
 
+/**
+ * Dials a destination, and lets it go at once.
+ * @throws as openTunnel; UNSUPPORTED where the shim does not tell what became of a dial, as a vpnkit
+ */
+export async function probeTunnel(active: ActiveLink, request: TunnelRequest): Promise<void> {
+  if (active.lane === 'multiplexed' && !active.link.has('dial-result'))
+    throw new BridgeError(
+      'UNSUPPORTED',
+      'the shim is a vpnkit, which does not tell whether a container listens',
+    );
+  const end = await openTunnel(active, request);
+  end.reset(new BridgeError('CANCELLED', 'it was only to be seen whether somebody listens'));
+}
+
+/** The error for what the shim says of a dial. */
+export function dialError(destination: Destination, errno: number): BridgeError {
+  const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
+  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, {
+    errno,
+  });
+}
+
 async function openStream(active: ActiveLink, request: TunnelRequest): Promise<End> {
   const { destination, signal } = request;
   const { link, streams } = active;
@@ -131,13 +153,6 @@ const CODE_OF_ERRNO = new Map<number, ErrorCode>([
   [ERRNO.ENOBUFS, 'LIMIT_REACHED'],
   [ERRNO.ECONNABORTED, 'LINK_LOST'],
 ]);
-
-function dialError(destination: Destination, errno: number): BridgeError {
-  const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
-  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, {
-    errno,
-  });
-}
 
 function cancelled(destination: Destination): BridgeError {
   return new BridgeError('CANCELLED', `dialling ${describeDestination(destination)} was cancelled`);

@@ -2,12 +2,13 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listForwards } from '../helpers/api.ts';
 import { lanesAndEngines } from '../helpers/engines.ts';
 import { hostPort, loopback, Pair, runPortferry, unixSpec, until } from '../helpers/processes.ts';
 import { type ProxyHeader, readProxyHeader } from '../helpers/proxy-protocol.ts';
-import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
+import { connectTo, fateOf, fateOfNew, readExactly, refuses, roundTrip } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
@@ -45,6 +46,10 @@ describe.each(lanesAndEngines)('options of a forward, %s lane, %s engine', (lane
     const socket = await connectTo(where);
     clients.add(socket);
     return socket;
+  }
+
+  async function forwardOf(spec: string) {
+    return (await listForwards(pair.api)).forwards.find((each) => each.spec === spec)!;
   }
 
   /** A container that reads a header, answers its length, and sends back what comes behind it. */
@@ -150,6 +155,36 @@ describe.each(lanesAndEngines)('options of a forward, %s lane, %s engine', (lane
     }
   });
 
+  it('refuses clients while the container refuses, and holds the port where it can', async () => {
+    const first = await tcpEcho();
+    const { port } = first;
+    await first.close();
+    const published = await pair.expose(`${loopback('tcp', port)}?wait=listening`);
+    const stateIs = (state: string) =>
+      until(`it to be ${state}`, async () => (await forwardOf(published.spec)).state === state);
+    const waiting = engine === 'linux' ? 'waiting' : 'waiting, port not held';
+    await stateIs(waiting);
+    expect(await refuses(published.port)).toBe(true);
+    const other = createServer();
+    const taken = await once(other.listen(published.port, '127.0.0.1'), 'listening').then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    expect(taken).toBe(engine === 'linux' ? 'EADDRINUSE' : undefined);
+    other.close();
+    for (const _ of ['up', 'up again']) {
+      const server = await tcpEcho(port);
+      await until('the host port to open', async () => !(await refuses(published.port)));
+      await stateIs('listening');
+      expect(await roundTrip(published.port, 'hello')).toBe('hello');
+      await server.close();
+      expect((await fateOfNew(published.port)).how).toBe('ECONNRESET');
+      await stateIs(waiting);
+      expect(await refuses(published.port)).toBe(true);
+    }
+    expect((await pair.stats(published.spec)).dial_failures).toBe(2); // what only looks is not counted
+  });
+
   it.skipIf(!existsSync('/proc/net/tcp'))('keeps both TCP connections alive', async () => {
     const server = await tcpEcho();
     servers.push(server);
@@ -197,7 +232,10 @@ describe('the doors', () => {
         );
         claims.push(claimed.spec);
       }
+      const unborn = await runPortferry('expose', '1?wait=listening', '--api', pair.api);
       const { stdout: list } = await runPortferry('list', '--api', pair.api);
+      expect(list).toMatch(/DOWN +STATE\n/);
+      expect(list).toMatch(new RegExp(`^${unborn.stdout.trim().replace('?', '\\?')} .*waiting`, 'm'));
       for (const resolved of claims) {
         expect(resolved).toBe(spec(hostPort(resolved)));
         expect(list).toContain(`${resolved} `);

@@ -74,7 +74,7 @@ export class ChannelConnection implements Timed {
     } catch (error) {
       this.clearDeadline();
       const reason = error instanceof BridgeError ? error : new BridgeError('IO', 'internal error');
-      this.forward.dialFailed(reason.message);
+      this.forward.dialFailed(reason.message, reason.errno);
       this.connection.dialFailed(reason);
     }
   }
@@ -107,7 +107,7 @@ export class ChannelConnection implements Timed {
 
   private fail(errno: number): void {
     this.clearDeadline();
-    this.forward.dialFailed(`the shim could not reach it: ${errnoName(errno)}`);
+    this.forward.dialFailed(`the shim could not reach it: ${errnoName(errno)}`, errno);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', errnoName(errno), { errno }));
   }
 

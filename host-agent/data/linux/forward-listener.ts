@@ -51,6 +51,8 @@ export interface ListenerContext {
   pathOf(vm: number): HostPath | undefined;
   /** The link to a VM, when this worker carries it. */
   linkOf(vm: number): WorkerLink | undefined;
+  /** Tells the main thread that a client could not be served. */
+  dialFailed(forward: number, errno: number): void;
   /** Leaves a client to the main thread. */
   handOver(forward: number, fd: number): void;
 }
@@ -138,6 +140,11 @@ export class ForwardListener implements Watcher {
     else this.deafen();
   }
 
+  /** The listener, which was out of listening, listens again. */
+  listenAgain(): void {
+    if (!this.closed && this.accepting && !this.listening) this.listen();
+  }
+
   /** Nobody is left whom this forward serves here. */
   get idle(): boolean {
     return this.connections.size === 0;
@@ -165,8 +172,9 @@ export class ForwardListener implements Watcher {
     }
   }
 
-  dialFailed(why: string): void {
+  dialFailed(why: string, errno: number): void {
     this.counters[DIAL_FAILURES]!++;
+    if (this.settings.wait !== undefined) this.context.dialFailed(this.id, errno);
     this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
   }
 
@@ -261,6 +269,8 @@ export class ForwardListener implements Watcher {
 
   private refused(errno: number): void {
     if (isExhaustion(errno)) this.exhausted(errno);
+    // It was taken out of listening, which epoll would say again and again; `listenAgain` follows.
+    else if (errno === ERRNO.EINVAL) this.deafen();
     else if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
   }
 }

@@ -76,7 +76,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   }
 
   protected override unreachable(errno: number, why: string): void {
-    this.source.dialFailed(why);
+    this.source.dialFailed(why, errno);
     this.relay.dialFailed(errno);
   }
 

@@ -1,5 +1,6 @@
 /** The Linux engine of the host agent, seen from the main thread: its workers, the ways to the VMs, its forwards. */
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
+import { ERRNO } from '../../../shared/errors.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { Limit, limitCells } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
@@ -13,6 +14,7 @@ import {
   type Listener,
   openTcpListener,
   openUnixListener,
+  openWaitingTcpListener,
 } from '../../../shared/platform/linux/open-listener.ts';
 import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
@@ -20,8 +22,9 @@ import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
 import { encodeDetails } from '../../../shared/stream-details.ts';
 import type { PlainAddress } from '../../../shared/transport/address.ts';
+import type { BackendPort } from '../backend-watch.ts';
 import type { DataLimits } from '../forward.ts';
-import type { LinkSource } from '../tunnel.ts';
+import { dialError, type LinkSource } from '../tunnel.ts';
 import type { DatagramForwardOrder } from './datagram-orders.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
 import { LinuxForward } from './linux-forward.ts';
@@ -66,6 +69,12 @@ export class HostEngine {
   private readonly forwards = new Map<number, Served>();
   private lastForward = 0;
   private lastPath = 0;
+  /** Dials whose answer is awaited. */
+  private readonly probes = new Map<
+    number,
+    { readonly worker: number; readonly resolve: (errno: number) => void }
+  >();
+  private lastProbe = 0;
 
   constructor(options: HostEngineOptions) {
     const { libc, log, workers, limit } = options;
@@ -134,8 +143,9 @@ export class HostEngine {
 
   /** Takes a TCP port, which answers nobody before `serve`. @throws BridgeError as reserveTcp does */
   listenTcp(request: { ip: string; port: number; settings: ForwardOptions }): Listener {
-    const listener = openTcpListener(this.sockets, this.libc, request);
-    const { keepalive } = request.settings;
+    const { keepalive, wait } = request.settings;
+    const open = wait === undefined ? openTcpListener : openWaitingTcpListener;
+    const listener = open(this.sockets, this.libc, request);
     if (keepalive !== undefined) this.sockets.keepAlive(listener.fd, keepalive);
     return listener;
   }
@@ -190,6 +200,33 @@ export class HostEngine {
     });
   }
 
+  /** The port of a forward that waits for its container. */
+  waitingPort(order: ForwardOrder): BackendPort {
+    const { listenFd, name, id } = order;
+    return {
+      held: true,
+      listen: () => {
+        this.sockets.listenAgain(listenFd, name);
+        this.pool.broadcast({ type: 'listening', id });
+      },
+      // Workers notice by themselves: epoll says EPOLLHUP, and accept4 EINVAL.
+      refuse: () => this.sockets.stopListening(listenFd),
+    };
+  }
+
+  /** Dials a container over the link of its VM, where a worker carries it. @throws BridgeError as openTunnel does */
+  async probe({ vm, destination }: ForwardOrder, target: Destination): Promise<void> {
+    const path = this.paths.get(vm);
+    if (path?.lane !== 'multiplexed') throw dialError(target, ERRNO.ECONNABORTED);
+    const ticket = ++this.lastProbe;
+    const errno = await new Promise<number>((resolve) => {
+      this.probes.set(ticket, { worker: path.worker, resolve });
+      const order: HostOrder = { type: 'probe', link: path.link, destination, ticket };
+      if (!this.pool.post(path.worker, order)) this.probed(ticket, ERRNO.ECONNABORTED);
+    });
+    if (errno !== 0) throw dialError(target, errno);
+  }
+
   closeDescriptor(fd: number): void {
     this.libc.close(fd);
   }
@@ -223,6 +260,11 @@ export class HostEngine {
     return this.pool.close({ type: 'stop' });
   }
 
+  private probed(ticket: number, errno: number): void {
+    this.probes.get(ticket)?.resolve(errno);
+    this.probes.delete(ticket);
+  }
+
   private briefing(): HostOrder[] {
     const orders: HostOrder[] = [...this.paths].map(([vm, path]) => ({ type: 'path', vm, path }));
     for (const { order, closed } of this.forwards.values())
@@ -237,6 +279,10 @@ export class HostEngine {
       const served = this.forwards.get(report.forward);
       if (served !== undefined) served.forward.takeClient(report.fd);
       else this.libc.close(report.fd);
+    } else if (report.type === 'probed') {
+      this.probed(report.ticket, report.errno);
+    } else if (report.type === 'dial-failed') {
+      this.forwards.get(report.forward)?.forward.dialFailed(report.errno);
     } else if (report.type === 'forward-closed') {
       const served = this.forwards.get(report.id);
       served?.waiting.delete(index);
@@ -254,6 +300,8 @@ export class HostEngine {
   private forget(index: number): void {
     this.links.workerDied(index);
     this.datagrams.workerDied(index);
+    for (const [ticket, { worker }] of [...this.probes])
+      if (worker === index) this.probed(ticket, ERRNO.ECONNABORTED);
     for (const [id, served] of [...this.forwards]) {
       const counters = served.forward.countersOf(index);
       const lost = counters[ACTIVE]!;

@@ -1,3 +1,4 @@
+import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import {
@@ -7,6 +8,7 @@ import {
 } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { ChannelProbe } from './channel-probe.ts';
 import { DatagramChannel } from './datagram-channel.ts';
 import type { DatagramReport } from './datagram-orders.ts';
 import type { DatagramContext } from './datagram-route.ts';
@@ -70,6 +72,17 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
         else this.reactor.close(order.fd);
         return;
       }
+      case 'listening':
+        this.forwards.get(order.id)?.listenAgain();
+        return;
+      case 'probe': {
+        const { ticket, destination } = order;
+        const done = (errno: number) => this.worker.post({ type: 'probed', ticket, errno });
+        const link = this.links.get(order.link);
+        if (link === undefined) done(ERRNO.ECONNABORTED);
+        else new ChannelProbe(this.reactor, link, destination, done);
+        return;
+      }
       case 'close-forward':
         this.closeForward(order.id, order.now);
         return;
@@ -94,6 +107,10 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
 
   post(report: DatagramReport): void {
     this.worker.post(report);
+  }
+
+  dialFailed(forward: number, errno: number): void {
+    this.worker.post({ type: 'dial-failed', forward, errno });
   }
 
   handOver(forward: number, fd: number): void {

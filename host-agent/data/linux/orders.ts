@@ -66,6 +66,15 @@ export type HostOrder =
     }
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
+  /** Its listener, which was out of listening, listens again. */
+  | { readonly type: 'listening'; readonly id: number }
+  /** Dial that over a link of the worker, let it go at once, and answer with `probed`. */
+  | {
+      readonly type: 'probe';
+      readonly link: number;
+      readonly destination: Uint8Array;
+      readonly ticket: number;
+    }
   | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
 
 export type HostReport =
@@ -74,6 +83,9 @@ export type HostReport =
   | LinkReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** A client of a forward that waits for its container could not be served. */
+  | { readonly type: 'dial-failed'; readonly forward: number; readonly errno: number }
+  | { readonly type: 'probed'; readonly ticket: number; readonly errno: number }
   /** The worker will not accept on this listener any more. */
   | { readonly type: 'forward-closed'; readonly id: number };
 

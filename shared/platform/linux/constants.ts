@@ -27,6 +27,7 @@ export const TCP_KEEPCNT = 6;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
 
+export const SHUT_RD = 0;
 export const SHUT_WR = 1;
 export const MSG_NOSIGNAL = 0x4000;
 

@@ -7,6 +7,7 @@ import {
   IPPROTO_TCP,
   IPV6_V6ONLY,
   MSG_NOSIGNAL,
+  SHUT_RD,
   SHUT_WR,
   SO_ERROR,
   SO_KEEPALIVE,
@@ -80,6 +81,25 @@ export class Sockets {
       this.libc.close(fd);
       throw error;
     }
+  }
+
+  /**
+   * Has a bound socket refuse connections from now on, and resets those that nobody has accepted; the port stays its
+   * own if it was bound to by number (SOCK_BINDPORT_LOCK in inet_csk_listen_stop). SO_REUSEADDR lets others in unless
+   * a socket that has it listens (inet_csk_bind_conflict), so it is off meanwhile.
+   */
+  stopListening(fd: number): void {
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    this.libc.shutdown(fd, SHUT_RD); // ENOTCONN says that it does not listen already
+  }
+
+  /** Undoes it. Without SO_REUSEADDR its own connections, those in TIME_WAIT too, would be in its way. */
+  listenAgain(fd: number, name: string): void {
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (this.libc.listen(fd, BACKLOG) === 0) return;
+    const errno = this.libc.errno();
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    throw systemError('listen', name, errno);
   }
 
   /** A reserved port answers from now on. */
