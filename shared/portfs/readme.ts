@@ -21,6 +21,7 @@ Requests:
 
 An IPv6 address stands in brackets: tcp:[::1]:8080:tcp:[fd00::2]:80
 Host port 0 asks for a free port; the answer says which.
+Options stand behind a request: ?wait=listening&proxy-protocol=v2&idle-timeout=600&keepalive=60
 Example: tcp:127.0.0.1:8080:tcp:172.17.0.2:80
 
 Beside "ctl" a directory has "status" (state, request, since when) and "stats" (counters); both can only be read.
