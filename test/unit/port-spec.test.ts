@@ -286,7 +286,7 @@ describe('options', () => {
   it('are read in any order and written in one', () => {
     const spec = parseSpec(`${ends}?wait=listening&proxy-protocol=v2&idle-timeout=600&keepalive=30`);
     const options = { idleTimeout: 600, keepalive: 30, proxyProtocol: 'v2', wait: 'listening' };
-    expect(spec).toMatchObject({ hostPort: 1, options });
+    expect(spec).toMatchObject({ hostPorts: { first: 1, last: 1 }, options });
     expect(formatSpec(spec)).toBe(`${ends}?idle-timeout=600&keepalive=30&proxy-protocol=v2&wait=listening`);
     expect(formatOptions(parseOptions('?wait=listening', 0, 'tcp'))).toBe('?wait=listening');
     expect(formatOptions(parseOptions('', 0, 'tcp'))).toBe('');
