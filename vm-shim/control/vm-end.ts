@@ -5,7 +5,12 @@ import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { type Bridge, needBridge } from '../../shared/transport/bridge.ts';
 import type { VmEndAddress } from '../../shared/transport/link-address.ts';
-import { leavePort, openSerialDevice, type SerialAddress, serveSerial } from '../../shared/transport/serial.ts';
+import {
+  leavePort,
+  openSerialDevice,
+  type SerialAddress,
+  serveSerial,
+} from '../../shared/transport/serial.ts';
 import { ownStdio } from '../../shared/transport/stdio.ts';
 import type { HostLinks } from './host-links.ts';
 
