@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { runPortferry, until } from '../../helpers/processes.ts';
 import { roundTrip } from '../../helpers/stream-client.ts';
-import { type Cases, same, WAIT_MS } from './cases.ts';
+import { type Cases, same, WAIT_MS } from '../cases.ts';
 import type { Containers } from './containers.ts';
 import type { Namespace } from './namespace.ts';
 import { VsockPair } from './vsock-pair.ts';
@@ -27,7 +27,11 @@ export async function clockCases(
     const pair = await VsockPair.start({ vm, folder, engine, lane: 'multiplexed', port, options });
     return { engine, pair };
   };
-  const pairs = await Promise.all(SHAPES.map(start));
+  let pairs: Array<Awaited<ReturnType<typeof start>>> = [];
+  const linked = await cases.case('both sides have a token: the links come up', async () => {
+    pairs = await Promise.all(SHAPES.map(start));
+  });
+  if (!linked) return;
   const rtts = () => Promise.all(pairs.map(async ({ pair }) => (await pair.state()).rttMs));
   await cases.case('a step of the time: every peer is asked at once', async () => {
     const before = await until('the first answers', async () => allOf(await rtts()), WAIT_MS);
