@@ -66,7 +66,7 @@ export class ForwardTable {
       );
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
-      this.refuseOtherOptions(request);
+      this.refuseTaken(request);
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.limit.give();
@@ -127,18 +127,20 @@ export class ForwardTable {
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
   }
 
-  /** The port would be taken all the same; this says by what. */
-  private refuseOtherOptions({ vm, spec }: ClaimRequest): void {
-    const end = hostEnd(spec);
+  /** Says by what a port is taken, and refuses it also while a forward that waits for its container does not hold it. */
+  private refuseTaken({ vm, spec }: ClaimRequest): void {
     if (spec.protocol !== 'unix' && spec.hostPort === 0) return;
+    const end = hostEnd(spec);
     for (const other of this.entries) {
-      if (other.vm !== vm || hostEnd(other.spec) !== end || endsOf(other.spec) !== endsOf(spec)) continue;
+      if (other.spec.protocol !== spec.protocol || hostEnd(other.spec) !== end) continue;
       const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
-      if (wanted === is) continue;
-      throw new BridgeError(
-        'PORT_IN_USE',
-        `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
-      );
+      if (other.vm === vm && wanted !== is && endsOf(other.spec) === endsOf(spec))
+        throw new BridgeError(
+          'PORT_IN_USE',
+          `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
+        );
+      if (other.state() !== undefined)
+        throw new BridgeError('PORT_IN_USE', `Bind for ${end} failed: port is already allocated`);
     }
   }
 
