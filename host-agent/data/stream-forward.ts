@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { ForwardOptions } from '../../shared/forward-options.ts';
-import { giveAll, Limit, takeAll } from '../../shared/limit.ts';
+import { giveAll, type Limit, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
 import { Connection } from '../../shared/relay/connection.ts';
@@ -27,8 +27,8 @@ export interface StreamForwardOptions {
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
-  /** Counts its connections where others do so too; else it has one of its own. */
-  readonly limit?: Limit;
+  /** Of its connections and those of other ports of the forward. */
+  readonly limit: Limit;
   /** Its port, when that waits for the container. */
   readonly waitingPort?: BackendPort;
   /** Told why a client's dial has failed. */
@@ -52,13 +52,12 @@ export class StreamForward implements Forward {
   /** Begins to accept. */
   constructor(options: StreamForwardOptions) {
     this.options = options;
-    const { name, limits, log, reservation } = options;
-    const own = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
-    this.limits = [own, limits.connectionsOfVm, limits.connections];
+    const { limit, limits, reservation } = options;
+    this.limits = [limit, limits.connectionsOfVm, limits.connections];
     const { idleTimeout } = options.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout);
     reservation.start((socket) => this.serve(socket));
-    const { waitingPort: port, links, destination } = options;
+    const { waitingPort: port, name, links, destination, log } = options;
     if (port === undefined) return;
     const probe = (active: ActiveLink, signal: AbortSignal) => probeTunnel(active, { destination, signal });
     this.watch = new BackendWatch({ name, port, links, probe, log });

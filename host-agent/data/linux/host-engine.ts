@@ -2,7 +2,7 @@
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
 import { ERRNO } from '../../../shared/errors.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
-import { Limit, limitCells } from '../../../shared/limit.ts';
+import type { Limit } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
 import type { Logger } from '../../../shared/logger.ts';
@@ -165,12 +165,12 @@ export class HostEngine {
       settings: ForwardOptions;
       links: LinkSource;
       limits: DataLimits;
+      /** Of its connections, with cells that other threads can count in. */
+      limit: Limit;
       log: Logger;
     },
   ): LinuxForward {
-    const { name, destination, limits, settings } = options;
-    const most = limits.connectionsPerForward;
-    const limit = new Limit(`connections of ${name}`, most, options.log, limitCells());
+    const { name, destination, limits, limit, settings } = options;
     const order: ForwardOrder = {
       id: ++this.lastForward,
       name,
@@ -182,7 +182,7 @@ export class HostEngine {
       limits: [limit.share, limits.connectionsOfVm.share],
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
-    const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
+    const forward = new LinuxForward({ ...options, engine: this, order, listener });
     this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
     this.pool.broadcast({ type: 'forward', forward: order });
     listener.open();
