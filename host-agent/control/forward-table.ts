@@ -80,7 +80,7 @@ export class ForwardTable {
     }
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
-      this.refuseOtherOptions(request);
+      this.refuseTaken(request);
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.giveBack(request.spec);
