@@ -57,10 +57,12 @@ export async function checkForwards(site: Site): Promise<number> {
     retry(udp, async () => {
       if (!(await site.datagrams.ask(hostPort(udp)))) throw new Error('no answer to a datagram');
     }),
-    ...site.claimers.map(async (claimer) => {
-      await claimer.keep(deadline);
-      await retry(claimer.spec, () => site.exchange.whole(hostPort(claimer.spec), 2_000, 2_000));
-    }),
+    ...site.claimers.map((claimer) =>
+      retry(claimer.spec, async () => {
+        await claimer.keep(deadline);
+        await site.exchange.whole(hostPort(claimer.spec), 2_000, 2_000);
+      }),
+    ),
   ]);
   return Date.now() - begun;
 }

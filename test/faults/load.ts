@@ -1,4 +1,5 @@
 /** What else goes on in a round while the fault strikes. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { hostPort } from '../helpers/processes.ts';
 import type { Seeded } from '../helpers/seeded.ts';
 import type { Site } from './site.ts';
@@ -9,6 +10,7 @@ export const LOADS: readonly Load[] = ['none', 'bulk', 'short connections', 'dat
 const BULK = { transfers: 4, least: 500_000, most: 4_000_000 };
 const CLIENTS = 4;
 const DATAGRAM_MS = 3;
+const REFUSED_MS = 10;
 
 /** Begins it. @returns what ends it: no more is begun, what runs goes on; resolves when clients have their last answer */
 export function startLoad(site: Site, load: Load, random: Seeded): () => Promise<void> {
@@ -26,6 +28,8 @@ export function startLoad(site: Site, load: Load, random: Seeded): () => Promise
       const transfer = site.exchange.begin(random.pick(ports), random.below(3_000), random.below(3_000));
       site.transfers.push(transfer);
       await transfer.over;
+      // While nobody listens, connecting fails at once.
+      if (transfer.client !== 'complete') await delay(REFUSED_MS);
     }
   };
   if (load === 'short connections' || load === 'all') {
