@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { Limit } from '../../shared/limit.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
@@ -14,6 +15,9 @@ import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
+
+/** Links of one VM that are being set up at once: whoever can connect could open any number and say nothing. */
+const MAX_SETTING_UP = 64;
 
 /** How long a client that connects while the link is down waits for it, milliseconds. */
 const WAIT_MS = 5_000;
@@ -60,10 +64,12 @@ export class VmLink implements LinkSource {
   private instance: string | undefined;
   private lastStreamId = 0;
   private readonly waiters = new Set<(active: ActiveLink) => void>();
+  private readonly settingUp: Limit;
 
   constructor(options: VmLinkOptions) {
     this.name = options.name;
     this.options = options;
+    this.settingUp = new Limit('links that are being set up', MAX_SETTING_UP, options.log);
   }
 
   get up(): boolean {
@@ -74,8 +80,20 @@ export class VmLink implements LinkSource {
     return this.active?.lane;
   }
 
-  /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
-  establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
+  /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does; LIMIT_REACHED */
+  async establish(stream: Duplex, dialled: boolean, opener: StreamOpener): Promise<Link> {
+    if (!this.settingUp.take()) {
+      stream.destroy();
+      throw new BridgeError('LIMIT_REACHED', `${MAX_SETTING_UP} links to VM "${this.name}" are being set up`);
+    }
+    try {
+      return await this.setUp(stream, dialled, opener);
+    } finally {
+      this.settingUp.give();
+    }
+  }
+
+  private setUp(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
     const { identity, legacyPeer, log, signal, lane, path } = this.options;
     return establishLink(stream, {
       ...(path === undefined ? {} : { carrier: path.carrier }),

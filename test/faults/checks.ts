@@ -146,7 +146,7 @@ function faultOf(transfer: Transfer, victim: Victim): string | undefined {
     return `${name} was cut off, and ended cleanly for the client`;
   if (server === 'short end' && victim !== 'shim')
     return `${name} was cut off, and ended cleanly for the container`;
-  if (client === 'complete' && server !== 'complete')
+  if (client === 'complete' && server !== 'complete' && victim !== 'host')
     return `${name} was complete for the client, ${server} for the container`;
   return undefined;
 }

@@ -123,9 +123,10 @@ class Joint {
     });
     from.on('end', () => {
       ended = true;
+      const bothEnded = from.writableEnded;
       // Whoever dies closes both directions at once, which has to reach the other side as such, and not as an end first.
       last = last.then(async () => {
-        if (!(await isHalfOpen(from))) return void to.destroy();
+        if (!bothEnded && !(await isHalfOpen(from))) return void to.destroy();
         await this.pass(to, direction, 'end', NOTHING);
         to.end();
         this.probe(from);
@@ -159,8 +160,7 @@ class Joint {
 
 /** Whether a peer that has ended still takes what we send. */
 function isHalfOpen(socket: Socket): Promise<boolean> {
-  if (socket.destroyed) return Promise.resolve(false);
-  if (!socket.writable) return Promise.resolve(true); // we have ended as well: all is said
+  if (!socket.writable) return Promise.resolve(!socket.errored);
   return new Promise((resolve) => {
     socket.once('close', () => resolve(false));
     socket.write(NOTHING, (error) => resolve(error === null || error === undefined));
