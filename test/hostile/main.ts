@@ -20,7 +20,7 @@ const ATTACKS: readonly Attack[] = [
   ...TREE_ATTACKS,
   ...DEDICATED_ATTACKS,
 ];
-const TAIL_LINES = 15;
+const TAIL_LINES = 8;
 const ATTACK_MS = 60_000;
 
 const wanted = process.argv[2] ?? '';
@@ -78,7 +78,7 @@ async function tryAttack(scene: Scene, attack: Attack): Promise<void> {
       .trimEnd()
       .split('\n')
       .slice(-TAIL_LINES)
-      .map((line) => `  ${line.slice(0, 300)}`)
+      .map((line) => `  ${line.slice(0, 250)}`)
       .join('\n'),
   );
 }

@@ -8,6 +8,7 @@ import { LinkCutter, type Piece } from '../helpers/wire-pieces.ts';
 const TEXT = 'https://github.com/moby/vpnkit multiplexer protocol\n';
 export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'];
 const SET_UP_MS = 15_000;
+const NOTHING = Buffer.alloc(0);
 
 export const COMMAND = {
   open: 1,
@@ -39,8 +40,8 @@ export function u64(value: bigint): Buffer {
 export function frame(
   command: number,
   id: number,
-  body = Buffer.alloc(0),
-  payload = Buffer.alloc(0),
+  body: Buffer = NOTHING,
+  payload: Buffer = NOTHING,
 ): Buffer {
   const head = Buffer.alloc(7);
   head.writeUInt16LE(7 + body.length, 0);
