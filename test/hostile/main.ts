@@ -1,5 +1,5 @@
 /**
- * `npm run test:hostile [-- TEXT]`: a VM that wants to harm its host agent, attack by attack (those whose name holds TEXT).
+ * `npm run test:hostile [-- TEXT...]`: a VM that wants to harm its host agent, attack by attack (those whose name holds a TEXT).
  * All meet the same process of each engine, so what one leaves behind counts against the next.
  */
 import { engines } from '../helpers/engines.ts';
@@ -23,11 +23,13 @@ const ATTACKS: readonly Attack[] = [
 const TAIL_LINES = 8;
 const ATTACK_MS = 60_000;
 
-const wanted = process.argv[2] ?? '';
-const attacks = ATTACKS.filter(({ name }) => name.includes(wanted));
+const wanted = process.argv.slice(2);
+const attacks = ATTACKS.filter(
+  ({ name }) => wanted.length === 0 || wanted.some((text) => name.includes(text)),
+);
 if (attacks.length === 0) {
   console.error(
-    `no attack's name holds "${wanted}"; there are:\n${ATTACKS.map(({ name }) => name).join('\n')}`,
+    `no attack's name holds ${wanted.join(' or ')}; there are:\n${ATTACKS.map(({ name }) => name).join('\n')}`,
   );
   process.exit(2);
 }

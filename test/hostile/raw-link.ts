@@ -114,6 +114,9 @@ export class RawLink {
     await link.sees('start');
     link.control({ type: 'started' });
     link.control({ type: 'claims', claims: [], more: false });
+    // An answer says that the host agent has turned to what is said now; until then it takes no more than 256 messages.
+    link.control({ type: 'unclaim', id: 0, now: false });
+    await link.sees('unclaimed');
     return link;
   }
 
