@@ -67,8 +67,9 @@ export class LinkCutter extends Collector {
       if (bytes.length >= length) this.after = measureFrame;
       return { kind: 'hello', length };
     }
+    if (first === 0x50fe && bytes.length < 4) return undefined;
     this.after = measureRaw;
-    if (first !== 0x50fe || bytes.length < 4) return measureRaw(bytes);
+    if (first !== 0x50fe) return measureRaw(bytes);
     if (this.answers) return { kind: 'answer', length: RESULT_BYTES };
     return { kind: 'preface', length: bytes.readUInt16LE(2) };
   };

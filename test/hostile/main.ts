@@ -36,20 +36,24 @@ if (attacks.length === 0) {
 let failed = 0;
 let passed = 0;
 const begun = performance.now();
-for (const engine of engines) {
-  const scene = await Scene.start(engine);
-  console.log(
-    `${engine}: the host agent has ${scene.memory} at first, and may have ${mib(MEMORY_BOUND)} more`,
-  );
-  for (const attack of attacks) await tryAttack(scene, attack);
-  await scene.close();
-}
+// Both at once: most attacks wait.
+await Promise.all(
+  engines.map(async (engine) => {
+    const scene = await Scene.start(engine);
+    console.log(
+      `${engine}: the host agent has ${scene.memory} at first, and may have ${mib(MEMORY_BOUND)} more`,
+    );
+    for (const attack of attacks) await tryAttack(scene, attack);
+    await scene.close();
+  }),
+);
 console.log(`${passed} passed, ${failed} failed in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
 process.exit(failed === 0 ? 0 : 1);
 
 async function tryAttack(scene: Scene, attack: Attack): Promise<void> {
   const bystander = new Bystander(scene.exchange, scene.goodPorts);
   const memory = scene.watchMemory();
+  const begun = performance.now();
   let said = '';
   let error: Error | undefined;
   try {
@@ -66,7 +70,8 @@ async function tryAttack(scene: Scene, attack: Attack): Promise<void> {
     error ??= new Error(`the host agent grew by ${mib(grown)}, the bound is ${mib(MEMORY_BOUND)}`);
   if (scene.host.child.exitCode !== null || scene.host.child.signalCode !== null)
     error = new Error('the host agent has ended');
-  const figures = `+${mib(Math.max(0, grown))}; ${others.served} requests of others, the slowest ${others.slowestMs} ms`;
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+  const figures = `${seconds} s; +${mib(Math.max(0, grown))}; ${others.served} requests of others, the slowest ${others.slowestMs} ms`;
   if (error === undefined) {
     passed++;
     console.log(`ok ${scene.engine} ${attack.name}: ${said} (${figures})`);

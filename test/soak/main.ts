@@ -50,8 +50,9 @@ async function soak(
   const look = () => ({ host: sample(pair.host.pid), shim: sample(pair.shim.pid) });
   try {
     let atRest: ReturnType<typeof look> | undefined;
+    const begun = performance.now();
     for (let stretch = 0; stretch < STRETCHES; stretch++) {
-      const end = performance.now() + (share * 1_000) / STRETCHES;
+      const end = begun + (share * 1_000 * (stretch + 1)) / STRETCHES;
       traffic.run();
       while (performance.now() < end) {
         await delay(SAMPLE_MS);
