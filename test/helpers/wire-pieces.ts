@@ -68,10 +68,10 @@ export class LinkCutter extends Collector {
       return { kind: 'hello', length };
     }
     if (first === 0x50fe && bytes.length < 4) return undefined;
-    this.after = measureRaw;
-    if (first !== 0x50fe) return measureRaw(bytes);
-    if (this.answers) return { kind: 'answer', length: RESULT_BYTES };
-    return { kind: 'preface', length: bytes.readUInt16LE(2) };
+    const raw = first !== 0x50fe;
+    const length = raw ? bytes.length : this.answers ? RESULT_BYTES : bytes.readUInt16LE(2);
+    if (bytes.length >= length) this.after = measureRaw;
+    return { kind: raw ? 'data' : this.answers ? 'answer' : 'preface', length };
   };
 
   /** @param answers it is the direction in which dedicated streams are answered */
