@@ -4,6 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { Scope } from '../shared/scope.ts';
@@ -20,7 +21,7 @@ import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
-import { type StreamOpener, VmLink } from './control/vm-link.ts';
+import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -88,12 +89,23 @@ async function compose(
     log,
   );
   for (const vm of vms) {
-    const { legacyPeer, lane } = config;
+    const { legacyPeer, heartbeatMs, lane } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
       vm,
-      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
+      new VmLink({
+        name: vm,
+        identity,
+        legacyPeer,
+        heartbeatMs,
+        lane,
+        log: log.child({ vm }),
+        signal,
+        claims,
+        ...path,
+        ...(await tokenOf(config, vm)),
+      }),
     );
   }
 
@@ -109,11 +121,20 @@ async function compose(
   scope.defer(() => table.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
-    const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
+    const vms = () => [...links.values()].map(({ view }) => view);
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   return { urls, threads: engine?.pool };
+}
+
+/** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
+async function tokenOf(config: HostConfig, vm: string): Promise<Pick<VmLinkOptions, 'readToken'>> {
+  const path = config.tokenFiles.find((each) => each.vm === vm)?.path;
+  if (path === undefined) return {};
+  const read = tokenReader(path);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */
@@ -182,11 +203,7 @@ async function listenForVm(
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))
-      .catch((error: Error) => {
-        // That the limit was reached is logged once, by the limit.
-        const level = error instanceof BridgeError && error.code === 'LIMIT_REACHED' ? 'debug' : 'warn';
-        log[level]({ vm: link.name }, `link refused: ${error.message}`);
-      });
+      .catch((error: Error) => link.admission.report(error));
   };
   const listener = await listen(each.address, 'vm', accept, log, options);
   scope.defer(() => link.close());

@@ -2,11 +2,13 @@ import { type Command, Option } from 'commander';
 import {
   apiOption,
   engineOption,
+  heartbeatOption,
   logLevelOption,
   repeat,
   untilSignalled,
   workersOption,
 } from '../shared/cli.ts';
+import { writeNewToken } from '../shared/link/token-file.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -32,10 +34,16 @@ export function addHostCommands(program: Command): void {
       'who may connect to --listen and --control over vsock: CID[,CID...] or any; may repeat (default: VMs, CIDs from 3 on)',
       repeat,
     )
+    .option(
+      '--token-file <[name=]path>',
+      'the VM has to prove that it has the token in this file, and we prove it too; may repeat',
+      repeat,
+    )
     .option('--legacy-peer', 'also accept a vpnkit peer, which sends no hello of ours')
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .action(runHostAgent);
 
@@ -64,6 +72,15 @@ export function addHostCommands(program: Command): void {
       const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
       const { forwards } = await new ApiClient(options.api).unexpose(spec, options.vm, options.now ?? false);
       for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
+    });
+
+  program
+    .command('token')
+    .description('write a new random token for --token-file of both sides; the file gets mode 0600')
+    .argument('<file>', 'a new file')
+    .action(async (file: string) => {
+      await writeNewToken(file);
+      process.stdout.write(`${file}\n`);
     });
 
   program

@@ -1,7 +1,7 @@
 import { type ProcessGroup, type Running, until } from '../helpers/processes.ts';
 
-/** How long one attempt to claim may take, milliseconds: the program's own limit is 10 s. */
-const ATTEMPT_MS = 15_000;
+/** How long one attempt to claim may take on a busy machine, milliseconds: the program's own limit is 10 s. */
+const ATTEMPT_MS = 30_000;
 
 /** One `portferry claim` as a supervisor keeps it: started again, for the same port, whenever it has ended. */
 export class Claimer {

@@ -51,6 +51,7 @@ export async function runRound(site: Site, seed: number, before: Baseline): Prom
     await delay(load === 'none' ? 0 : random.between(0, 60));
     site.fault = new Fault(point, pauseMs, () => strike(site, victim, journey, base));
     const running = journey.run();
+    running.catch(() => {}); // looked at below
     await reached(site.fault, point);
     await running;
   } finally {

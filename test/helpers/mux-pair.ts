@@ -7,12 +7,14 @@ export const ALL_EXTENSIONS: MuxExtensions = {
   resets: true,
   control: true,
   dedicated: true,
+  pings: true,
 };
 export const NO_EXTENSIONS: MuxExtensions = {
   dialResults: false,
   resets: false,
   control: false,
   dedicated: false,
+  pings: false,
 };
 
 /** Records what a channel says. With `consume` it reads at once; else `held` counts what it has not read. */
@@ -75,6 +77,8 @@ export class MuxPair {
   readonly b: MuxSession;
   readonly accepted: ChannelProbe[] = [];
   readonly controls: Buffer[] = [];
+  /** Answers to the pings of `a`. */
+  readonly pongs: number[] = [];
   readonly streamResets: Array<[number, number]> = [];
   /** What `b` does with a channel: accept it, refuse it with an errno, or leave it unanswered. */
   onOpen: 'accept' | 'ignore' | number = 'accept';
@@ -83,7 +87,8 @@ export class MuxPair {
   constructor(extensions = ALL_EXTENSIONS, options: Partial<SessionOptions> = {}) {
     const common = { extensions, windows: WINDOW_SIZES, maxChannels: 100, ...options };
     const silent = { open() {}, control() {}, streamReset() {}, writable() {} };
-    this.a = new MuxSession({ ...common, ids: 'down' }, silent);
+    const pong = (number: number): void => void this.pongs.push(number);
+    this.a = new MuxSession({ ...common, ids: 'down' }, { ...silent, pong });
     this.b = new MuxSession(
       { ...common, ids: 'up' },
       {

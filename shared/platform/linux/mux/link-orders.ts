@@ -21,6 +21,7 @@ export type LinkOrder =
     }
   /** `bytes` of reports are done with, so that as many more may be sent. */
   | { readonly type: 'link-dealt-with'; readonly link: number; readonly bytes: number }
+  | { readonly type: 'link-heartbeat'; readonly link: number; readonly intervalMs: number }
   | { readonly type: 'link-close'; readonly link: number };
 
 /** Worker to main thread. What carries `bytes` is answered with as many in `link-dealt-with`. */
@@ -38,6 +39,7 @@ export type LinkReport =
       readonly errno: number;
       readonly bytes: number;
     }
+  | { readonly type: 'link-rtt'; readonly link: number; readonly ms: number }
   /** `lately` is what happened before the peer broke the protocol. */
   | {
       readonly type: 'link-over';
