@@ -7,6 +7,7 @@ import { keepLinked } from '../shared/link/reconnect.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
+import { PortAllocator } from '../shared/ports/allocator.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
@@ -84,10 +85,11 @@ async function compose(
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
   const limitsOf = dataLimits(limits, connections, vms, log);
-  const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
-    log,
-  );
+  const allocator = new PortAllocator(config.portRange);
+  const table = new ForwardTable((vm, spec) => {
+    const options = { links: links.get(vm)!, limits: limitsOf.get(vm)!, allocator, log, vm, engine };
+    return openForward(spec, options);
+  }, log);
   for (const vm of vms) {
     const { legacyPeer, heartbeatMs, lane } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };

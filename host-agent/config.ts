@@ -1,6 +1,9 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
+import type { PortRange } from '../shared/port-range.ts';
+import { readPorts } from '../shared/port-spec-cursor.ts';
+import { EPHEMERAL } from '../shared/ports/allocator.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
@@ -40,6 +43,8 @@ export interface HostConfig {
   readonly peerCids: readonly VmPeers[];
   /** VMs that have to prove themselves. */
   readonly tokenFiles: readonly VmToken[];
+  /** Host ports for those who leave the choice to us. */
+  readonly portRange: PortRange;
   readonly legacyPeer: boolean;
   /** How often a shim is asked whether it is there, milliseconds. */
   readonly heartbeatMs: number;
@@ -56,6 +61,7 @@ export interface HostOptions {
   readonly api?: string;
   readonly peerCid?: readonly string[];
   readonly tokenFile?: readonly string[];
+  readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
   readonly heartbeat?: string;
@@ -99,8 +105,18 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, legacyPeer = false } = options;
+  const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
-  const rest = { api, peerCids, tokenFiles, heartbeatMs, legacyPeer, lane, ...engineOptions(options) };
+  const rest = {
+    api,
+    peerCids,
+    tokenFiles,
+    portRange,
+    legacyPeer,
+    heartbeatMs,
+    lane,
+    ...engineOptions(options),
+  };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
@@ -131,6 +147,16 @@ function checkTokenFiles(tokenFiles: readonly VmToken[], vms: readonly string[])
 function splitName(text: string): { vm: string; rest: string } {
   const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
   return match === null ? { vm: DEFAULT_VM, rest: text } : { vm: match[1]!, rest: match[2]! };
+}
+
+/** `FROM-TO`, or one port. */
+function parsePortRange(text: string): PortRange {
+  try {
+    return readPorts(text, 0, text, '--port-range', 1);
+  } catch (error) {
+    const said = 'is no range of ports such as 50000-50999';
+    throw new BridgeError('BAD_REQUEST', `--port-range ${JSON.stringify(text)} ${said}`, { cause: error });
+  }
 }
 
 function isLane(text: string): text is LanePreference {

@@ -34,6 +34,7 @@ export const FEATURES = [
   'udp-flows',
   'claims',
   'ping',
+  'details',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 

@@ -213,6 +213,7 @@ export class Link {
         control: this.has('control'),
         dedicated: this.has('dedicated'),
         pings: this.has('ping'),
+        details: this.has('details'),
       },
     };
   }

@@ -8,8 +8,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
 
 /** Fewer characters could be guessed by who has seen one proof. */
-export const MIN_TOKEN_CHARACTERS = 32;
-export const MAX_TOKEN_CHARACTERS = 1_024;
+const MIN_TOKEN_CHARACTERS = 32;
+const MAX_TOKEN_CHARACTERS = 1_024;
 /** What a new token is drawn from, bytes; it is written in hexadecimal. */
 const NEW_TOKEN_BYTES = 32;
 /** Links that are begun within so long share one reading: who connects in a storm costs no file operations, milliseconds. */

@@ -7,6 +7,7 @@ export interface ForwardList {
     readonly vm: string;
     readonly owner: string;
     readonly since: string;
+    readonly state?: string;
     readonly stats: Record<string, number>;
   }>;
   readonly vms: ReadonlyArray<{

@@ -8,6 +8,7 @@ export const ALL_EXTENSIONS: MuxExtensions = {
   control: true,
   dedicated: true,
   pings: true,
+  details: true,
 };
 export const NO_EXTENSIONS: MuxExtensions = {
   dialResults: false,
@@ -15,6 +16,7 @@ export const NO_EXTENSIONS: MuxExtensions = {
   control: false,
   dedicated: false,
   pings: false,
+  details: false,
 };
 
 /** Records what a channel says. With `consume` it reads at once; else `held` counts what it has not read. */

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { callApi } from '../../helpers/api.ts';
-import { hostPort, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
-import { WAIT_MS } from './cases.ts';
+import { type ForwardList, listForwards } from '../../helpers/api.ts';
+import { type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
+import { Carrier } from '../carrier.ts';
+import { WAIT_MS } from '../cases.ts';
 import type { Namespace } from './namespace.ts';
 
 export interface PairOptions {
@@ -10,25 +11,28 @@ export interface PairOptions {
   readonly engine: 'portable' | 'linux';
   readonly lane: 'dedicated' | 'multiplexed';
   readonly port: number;
+  /** For both programs. */
+  readonly options?: readonly string[];
 }
 
 /** A host agent and, in another namespace, a VM shim, joined by AF_VSOCK. */
-export class VsockPair {
+export class VsockPair extends Carrier {
   readonly shim: Running;
   readonly host: Running;
-  private readonly api: string;
+  readonly api: string;
   private readonly lane: string;
 
   private constructor(shim: Running, host: Running, api: string, lane: string) {
+    super();
     this.shim = shim;
     this.host = host;
     this.api = api;
     this.lane = lane;
   }
 
-  static async start({ vm, folder, engine, lane, port }: PairOptions): Promise<VsockPair> {
+  static async start({ vm, folder, engine, lane, port, options = [] }: PairOptions): Promise<VsockPair> {
     const api = join(folder, `api-${port}.sock`);
-    const common = ['--engine', engine, '--log-level', 'debug'];
+    const common = ['--engine', engine, '--log-level', 'debug', ...options];
     const listen = ['--listen', `vsock://:${port}`, '--peer-cid', '1'];
     const shim = vm.startPortferry('vm-shim', ...listen, ...common);
     const connect = ['--connect', `vsock://local:${port}`, '--api', api, '--lane', lane];
@@ -50,15 +54,13 @@ export class VsockPair {
       throw new Error(`expected the ${this.lane} lane, got ${lanes.join(', ')}`);
   }
 
-  /** Publishes; answers the host port. */
-  async expose(spec: string): Promise<number> {
-    const { status, body } = await callApi(this.api, 'POST', { spec });
-    if (status !== 201) throw new Error(`expose ${spec} failed: ${JSON.stringify(body)}`);
-    return hostPort((body as { spec: string }).spec);
+  /** What the host agent says of its VM. */
+  async state(): Promise<ForwardList['vms'][number]> {
+    return (await listForwards(this.api)).vms[0]!;
   }
 
-  tcp(containerPort: number): Promise<number> {
-    return this.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${containerPort}`);
+  async killShim(): Promise<void> {
+    await this.shim.kill('SIGKILL');
   }
 
   async close(): Promise<void> {
