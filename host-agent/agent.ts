@@ -16,6 +16,7 @@ import { dial } from '../shared/transport/dial.ts';
 import { isHostEnd } from '../shared/transport/link-address.ts';
 import { createLinkDialer } from '../shared/transport/link-dialer.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
+import { traitsOf } from '../shared/transport/traits.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
@@ -199,7 +200,8 @@ async function listenForVm(
   scope: Scope,
 ): Promise<string> {
   const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
-    const opener = { traits: listener.traits, dial: cannotDial };
+    // A shim may be here before `listen` has answered.
+    const opener = { traits: traitsOf(each.address, 'vm'), dial: cannotDial };
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))

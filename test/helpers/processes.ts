@@ -114,6 +114,13 @@ export class ProcessGroup {
     return this.track(startNode(...args));
   }
 
+  /** The processes that run. */
+  get running(): number[] {
+    return this.started
+      .filter(({ child }) => child.exitCode === null && child.signalCode === null)
+      .map(({ pid }) => pid);
+  }
+
   unixUrl(name: string): string {
     return `unix://${this.dir}/${name}`;
   }
