@@ -24,7 +24,15 @@ export interface Hello {
 }
 
 /** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
-export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'] as const;
+export const FEATURES = [
+  'control',
+  'dial-result',
+  'reset',
+  'dedicated',
+  'udp-flows',
+  'claims',
+  'spare-streams',
+] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export const LINK_VERSION = 1;
@@ -39,6 +47,8 @@ export type ControlMessage =
   | { readonly type: 'start'; readonly streamKey: Buffer; readonly lane?: Lane }
   /** Shim to host: the link is up. */
   | { readonly type: 'started' }
+  /** Host to shim: this many spare streams are to be open and unused at any time. */
+  | { readonly type: 'spares'; readonly count: number }
   | ClaimMessage;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
@@ -90,6 +100,11 @@ export function decodeControl(bytes: Buffer): ControlMessage {
       const start = { type: 'start', streamKey: Buffer.from(key) } as const;
       const { lane } = map;
       return lane === 'dedicated' || lane === 'multiplexed' ? { ...start, lane } : start;
+    }
+    case 'spares': {
+      const { count } = map;
+      if (!isCount(count)) throw new BridgeError('PROTOCOL', 'control message "spares" without a count');
+      return { type: 'spares', count };
     }
     default: {
       const message = readClaimMessage(map);

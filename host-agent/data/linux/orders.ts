@@ -28,8 +28,20 @@ export interface StreamPathOrder {
   readonly streamKey: Uint8Array;
   /** The other end carries all datagrams of a forward on one stream. */
   readonly udpFlows: boolean;
+  /** Where they are dialled, or where those are that the shim has dialled. */
+  readonly via: DialledPath | SparePath;
+}
+
+export interface DialledPath {
   /** Encoded socket address of the transport. */
   readonly sockaddr: Uint8Array;
+}
+
+export interface SparePath {
+  /** Of SpareCells. */
+  readonly spares: Int32Array;
+  /** They are TCP, not unix sockets. */
+  readonly tcp: boolean;
 }
 
 export interface ForwardOrder {
@@ -61,6 +73,10 @@ export type HostOrder =
       readonly fd: number;
       readonly destination: Uint8Array;
     }
+  /** A spare stream of the path of that number, for a client that waits for one. */
+  | { readonly type: 'spare'; readonly vm: number; readonly number: number; readonly fd: number }
+  /** There are no more spare streams of that path. */
+  | { readonly type: 'spares-over'; readonly vm: number; readonly number: number }
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
   | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
@@ -71,6 +87,10 @@ export type HostReport =
   | LinkReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** A spare stream that nobody waits for any more; its descriptor is the main thread's now. */
+  | { readonly type: 'spare'; readonly number: number; readonly fd: number }
+  /** More clients wait for spare streams. */
+  | { readonly type: 'spares-short'; readonly number: number }
   /** The worker will not accept on this listener any more. */
   | { readonly type: 'forward-closed'; readonly id: number };
 
