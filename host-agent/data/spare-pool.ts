@@ -19,15 +19,21 @@ export interface SparePoolOptions {
   readonly ask: (count: number) => void;
 }
 
+interface Waiter {
+  done(stream: Socket): void;
+  fail(error: BridgeError): void;
+}
+
 export class SparePool {
   private readonly options: SparePoolOptions;
-  private readonly waiters = new Set<(stream: Socket) => void>();
-  private readonly over = new AbortController();
+  private readonly waiters = new Set<Waiter>();
+  private closed = false;
   private readonly timer: NodeJS.Timeout;
   private wish = 0;
 
   constructor(options: SparePoolOptions) {
     this.options = options;
+    options.shelf.onReady = () => this.serve();
     options.shelf.onShort = () => this.adjust();
     this.timer = setInterval(() => this.tidy(), TIDY_MS);
     this.timer.unref();
@@ -40,13 +46,9 @@ export class SparePool {
 
   /** A stream of this link has come, paused behind its head. */
   add(stream: Socket): void {
-    if (this.over.signal.aborted) {
-      stream.destroy();
-      return;
-    }
     const [waiter] = this.waiters;
     if (waiter === undefined) this.options.shelf.put(stream);
-    else waiter(stream);
+    else waiter.done(stream);
     this.adjust();
   }
 
@@ -58,20 +60,20 @@ export class SparePool {
 
   /** The link is over: closes what is left, and whoever waits is told. */
   close(): void {
-    if (this.over.signal.aborted) return;
+    if (this.closed) return;
+    this.closed = true;
     clearInterval(this.timer);
-    this.over.abort();
     this.options.shelf.close();
+    for (const { fail } of [...this.waiters]) fail(lost());
   }
 
   private wait(signal: AbortSignal): Promise<Socket> {
-    const { signal: over } = this.over;
+    if (this.closed) return Promise.reject(lost());
     return new Promise((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer);
-        this.waiters.delete(done);
+        this.waiters.delete(waiter);
         signal.removeEventListener('abort', cancel);
-        over.removeEventListener('abort', lose);
       };
       const fail = (error: BridgeError): void => {
         settle();
@@ -81,25 +83,31 @@ export class SparePool {
         settle();
         resolve(stream);
       };
+      const waiter = { done, fail };
       const cancel = (): void =>
         fail(new BridgeError('CANCELLED', 'waiting for a stream to the VM was cancelled'));
-      const lose = (): void =>
-        fail(new BridgeError('LINK_LOST', 'the link was lost before the VM shim opened another stream'));
       const timer = setTimeout(() => {
         const why = `the VM shim opened no stream for it within ${SPARE_WAIT_MS / 1000} s`;
         fail(new BridgeError('DIAL_TIMEOUT', why));
       }, SPARE_WAIT_MS);
       if (signal.aborted) return cancel();
-      if (over.aborted) return lose();
       signal.addEventListener('abort', cancel, { once: true });
-      over.addEventListener('abort', lose, { once: true });
-      this.waiters.add(done);
+      this.waiters.add(waiter);
       this.adjust();
     });
   }
 
+  /** A stream lies ready that had not when those who wait looked. */
+  private serve(): void {
+    for (const { done } of this.waiters) {
+      const ready = this.options.shelf.take();
+      if (ready === undefined) return;
+      done(ready);
+    }
+  }
+
   private adjust(): void {
-    if (this.over.signal.aborted) return;
+    if (this.closed) return;
     const { shelf, ask } = this.options;
     const wish = nextWish(this.wish, this.waiters.size + shelf.waiting);
     if (wish === this.wish) return;
@@ -111,4 +119,8 @@ export class SparePool {
     this.adjust();
     this.options.shelf.tidy(this.wish);
   }
+}
+
+function lost(): BridgeError {
+  return new BridgeError('LINK_LOST', 'the link was lost before the VM shim opened another stream');
 }

@@ -11,6 +11,8 @@ export interface SpareShelf {
   tidy(keep: number): void;
   /** Clients that wait for one in other threads. */
   readonly waiting: number;
+  /** Told when a stream lies here. */
+  onReady: () => void;
   /** Told when more of those wait. */
   onShort: () => void;
   /** Closes all, and all that come later. */
@@ -20,6 +22,7 @@ export interface SpareShelf {
 /** Spare streams as sockets of this thread, which are read so that their end is noticed at once. */
 export class SocketShelf implements SpareShelf {
   readonly waiting = 0;
+  onReady = (): void => {};
   onShort = (): void => {};
   private readonly streams = new Map<Socket, () => void>();
   private closed = false;
@@ -41,6 +44,7 @@ export class SocketShelf implements SpareShelf {
     });
     stream.on('error', () => {}); // of one that is being taken; whoever takes it sees it closed
     stream.resume();
+    this.onReady();
   }
 
   take(): Socket | undefined {

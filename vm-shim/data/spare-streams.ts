@@ -2,6 +2,7 @@
  * The spare streams of one link that we dialled: as many as the host agent asks for are open and unused at any time. Its
  * preface takes one into use, and another is opened in its place.
  */
+import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import { messageOf } from '../../shared/errors.ts';
 import { readHead } from '../../shared/link/read-head.ts';
@@ -36,6 +37,7 @@ export class SpareStreams implements SpareSource {
 
   constructor(options: SpareStreamsOptions) {
     this.options = options;
+    setMaxListeners(MAX_SPARES, this.over.signal); // each stream listens
   }
 
   want(count: number): void {

@@ -23,6 +23,7 @@ export interface DescriptorShelfOptions {
 }
 
 export class DescriptorShelf implements SpareShelf {
+  onReady = (): void => {};
   onShort = (): void => {};
   readonly cells: SpareCells;
   private readonly options: DescriptorShelfOptions;
@@ -73,7 +74,8 @@ export class DescriptorShelf implements SpareShelf {
         if (options.give(worker, next)) return;
         cells.forget(worker);
       } else {
-        if (!cells.push(next)) options.libc.close(next);
+        if (cells.push(next)) this.onReady();
+        else options.libc.close(next);
         if (cells.neediest < 0) return;
         next = cells.pop();
       }
