@@ -23,10 +23,11 @@ describe('SpareStreams', () => {
 
   beforeEach(async () => {
     [arrived, used, refusing, dials] = [[], [], false, 0];
+    const mine = arrived;
     server = createServer({ allowHalfOpen: true }, (socket) => {
-      arrived.push(socket);
+      mine.push(socket);
       socket.on('error', () => {});
-      socket.on('close', () => arrived.splice(arrived.indexOf(socket), 1));
+      socket.on('close', () => mine.splice(mine.indexOf(socket), 1));
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
