@@ -8,6 +8,7 @@ import { keepLinked } from '../shared/link/reconnect.ts';
 import { StreamSorter } from '../shared/link/stream-sorter.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
+import { PortAllocator } from '../shared/ports/allocator.ts';
 import { Scope } from '../shared/scope.ts';
 import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
@@ -85,10 +86,11 @@ async function compose(
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
   const limitsOf = dataLimits(limits, connections, vms, log);
-  const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
-    log,
-  );
+  const allocator = new PortAllocator(config.portRange);
+  const table = new ForwardTable((vm, spec) => {
+    const options = { links: links.get(vm)!, limits: limitsOf.get(vm)!, allocator, log, vm, engine };
+    return openForward(spec, options);
+  }, log);
   for (const vm of vms) {
     const { legacyPeer, lane } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };

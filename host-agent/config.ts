@@ -1,5 +1,8 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import type { PortRange } from '../shared/port-range.ts';
+import { readPorts } from '../shared/port-spec-cursor.ts';
+import { EPHEMERAL } from '../shared/ports/allocator.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
@@ -31,6 +34,8 @@ export interface HostConfig {
   readonly api: string | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
+  /** Host ports for those who leave the choice to us. */
+  readonly portRange: PortRange;
   readonly legacyPeer: boolean;
   readonly lane: LanePreference;
   readonly engine: EnginePreference;
@@ -44,6 +49,7 @@ export interface HostOptions {
   readonly control?: readonly string[];
   readonly api?: string;
   readonly peerCid?: readonly string[];
+  readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
   readonly engine?: string;
@@ -84,7 +90,8 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, legacyPeer = false } = options;
-  const rest = { api, peerCids, legacyPeer, lane, ...engineOptions(options) };
+  const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
+  const rest = { api, peerCids, portRange, legacyPeer, lane, ...engineOptions(options) };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
@@ -97,6 +104,16 @@ function parseVmAddress<Address>(text: string, parse: (url: string) => Address):
 function splitName(text: string): { vm: string; rest: string } {
   const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
   return match === null ? { vm: DEFAULT_VM, rest: text } : { vm: match[1]!, rest: match[2]! };
+}
+
+/** `FROM-TO`, or one port. */
+function parsePortRange(text: string): PortRange {
+  try {
+    return readPorts(text, 0, text, '--port-range', 1);
+  } catch (error) {
+    const said = 'is no range of ports such as 50000-50999';
+    throw new BridgeError('BAD_REQUEST', `--port-range ${JSON.stringify(text)} ${said}`, { cause: error });
+  }
 }
 
 function isLane(text: string): text is LanePreference {

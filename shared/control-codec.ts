@@ -32,6 +32,7 @@ export const FEATURES = [
   'udp-flows',
   'claims',
   'spare-streams',
+  'details',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 

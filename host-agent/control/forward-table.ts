@@ -6,11 +6,14 @@ import { BridgeError } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
+import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
+import { endpointCount } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
 
 /** Forwards at once, of all VMs. */
 export const MAX_FORWARDS = 4_096;
+/** Host ports that they have at once; a port at two addresses is two. */
+export const MAX_HOST_PORTS = 8_192;
 
 /** What keeps a claim alive: a held `ctl`, the link of a shim instance, or nothing (it is permanent). */
 export type Lease = 'ctl' | 'link' | 'permanent';
@@ -32,6 +35,8 @@ export interface Claim {
   /** With the host port resolved. */
   readonly spec: PortSpec;
   readonly since: Date;
+  /** How it waits for its container, where it does. */
+  state(): string | undefined;
   stats(): Record<string, number>;
 }
 
@@ -42,6 +47,7 @@ export class ForwardTable {
   private readonly entries = new Set<Entry>();
   private readonly open: OpenForward;
   private readonly limit: Limit;
+  private readonly ports: Limit;
   private readonly log: Logger;
   private closed = false;
 
@@ -49,6 +55,7 @@ export class ForwardTable {
     this.open = open;
     this.log = log;
     this.limit = new Limit('forwards', MAX_FORWARDS, log);
+    this.ports = new Limit('host ports', MAX_HOST_PORTS, log);
   }
 
   /**
@@ -62,11 +69,21 @@ export class ForwardTable {
         'LIMIT_REACHED',
         `there are ${MAX_FORWARDS} forwards already, the most there may be`,
       );
+    const { ports } = this;
+    const wanted = portsOf(request.spec);
+    if (!ports.take(wanted)) {
+      this.limit.give();
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `host ports: ${ports.used} of at most ${ports.max} are taken, ${wanted} more cannot be had`,
+      );
+    }
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
+      this.refuseOtherOptions(request);
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
-      this.limit.give();
+      this.giveBack(request.spec);
       const { owner, vm } = request;
       this.log.warn(
         { owner, vm, spec: formatSpec(request.spec) },
@@ -80,6 +97,7 @@ export class ForwardTable {
       spec: resolved,
       forward,
       since: new Date(),
+      state: () => forward.state,
       stats: () => forward.stats(),
     };
     this.entries.add(entry);
@@ -98,7 +116,7 @@ export class ForwardTable {
   async release(claim: Claim, options: { now: boolean } = { now: false }): Promise<void> {
     const entry = claim as Entry;
     if (!this.entries.delete(entry)) return;
-    this.limit.give();
+    this.giveBack(entry.spec);
     this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
     if (!this.closed) entry.onReleased?.();
     await entry.forward.close(options);
@@ -108,11 +126,12 @@ export class ForwardTable {
     return [...this.entries];
   }
 
-  /** The claims of a resolved spec, of one VM or of any. */
+  /** The claims of a resolved spec, of one VM or of any. A spec without options finds those with any. */
   find(spec: PortSpec, vm?: string): Claim[] {
     const wanted = formatSpec(spec);
+    const nameOf = spec.options === undefined ? endsOf : formatSpec;
     return this.list().filter(
-      (claim) => formatSpec(claim.spec) === wanted && (vm === undefined || claim.vm === vm),
+      (claim) => nameOf(claim.spec) === wanted && (vm === undefined || claim.vm === vm),
     );
   }
 
@@ -122,21 +141,52 @@ export class ForwardTable {
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
   }
 
+  /** The port would be taken all the same; this says by what. */
+  private refuseOtherOptions({ vm, spec }: ClaimRequest): void {
+    const end = hostEnd(spec);
+    if (spec.protocol !== 'unix' && spec.hostPorts.first === 0) return;
+    for (const other of this.entries) {
+      if (other.vm !== vm || hostEnd(other.spec) !== end || endsOf(other.spec) !== endsOf(spec)) continue;
+      const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
+      if (wanted === is) continue;
+      throw new BridgeError(
+        'PORT_IN_USE',
+        `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
+      );
+    }
+  }
+
   /**
    * docker asks for `::` beside `0.0.0.0`, and fails the whole container when one is refused. On a host
    * without IPv6 the second is therefore granted and marked as not bound.
    */
   private unboundTwin({ vm, spec }: ClaimRequest, error: unknown): { resolved: PortSpec; forward: Forward } {
     const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
-    if (!missing || spec.protocol === 'unix' || spec.hostIp !== '::') throw error;
-    if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
+    if (!missing || spec.protocol === 'unix' || spec.hostIps.some((ip) => ip !== '::')) throw error;
+    if (this.find({ ...spec, hostIps: ['0.0.0.0'] }, vm).length === 0) throw error;
     this.log.warn({ vm, spec: formatSpec(spec) }, 'granted but not bound: this host has no IPv6');
     return { resolved: spec, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
 
+  private giveBack(spec: PortSpec): void {
+    this.limit.give();
+    this.ports.give(portsOf(spec));
+  }
+
   private logExposed({ owner, vm, spec }: Entry): void {
     const fields = { owner, vm, spec: formatSpec(spec) };
-    if (spec.protocol === 'unix' || isLoopback(spec.hostIp)) this.log.info(fields, 'exposed');
-    else this.log.warn(fields, `exposed, and reachable from the network on ${spec.hostIp}`);
+    const reachable = spec.protocol === 'unix' ? [] : spec.hostIps.filter((ip) => !isLoopback(ip));
+    if (reachable.length === 0) this.log.info(fields, 'exposed');
+    else this.log.warn(fields, `exposed, and reachable from the network on ${reachable.join(' and ')}`);
   }
+}
+
+/** How many host ports a spec takes, whichever they are. */
+function portsOf(spec: PortSpec): number {
+  return spec.protocol === 'unix' ? 0 : endpointCount(spec);
+}
+
+/** The name of a forward without its options. */
+function endsOf(spec: PortSpec): string {
+  return formatSpec(withOptions(spec, undefined));
 }

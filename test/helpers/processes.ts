@@ -156,21 +156,29 @@ export class Pair {
   readonly lane: LaneChoice;
   readonly engine: EngineChoice;
   readonly shimOptions: readonly string[];
+  readonly hostOptions: readonly string[];
   shim!: Running;
   host!: Running;
 
-  private constructor(lane: LaneChoice, engine: EngineChoice, shimOptions: readonly string[]) {
+  private constructor(
+    lane: LaneChoice,
+    engine: EngineChoice,
+    shimOptions: readonly string[],
+    hostOptions: readonly string[],
+  ) {
     this.lane = lane;
     this.engine = engine;
     this.shimOptions = shimOptions;
+    this.hostOptions = hostOptions;
   }
 
   static async start(
     lane: LaneChoice = 'auto',
     engine: EngineChoice = 'auto',
     shimOptions: readonly string[] = [],
+    hostOptions: readonly string[] = [],
   ): Promise<Pair> {
-    const pair = new Pair(lane, engine, shimOptions);
+    const pair = new Pair(lane, engine, shimOptions, hostOptions);
     pair.startShim();
     pair.startHost();
     try {
@@ -201,7 +209,7 @@ export class Pair {
   startHost(): Running {
     const { shimUrl, controlUrl, api, lane, engine } = this;
     const args = [lane === 'shim-dialled' ? '--listen' : '--connect', shimUrl, '--control', controlUrl];
-    args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
+    args.push('--api', api, '--lane', wireLane(lane), '--engine', engine, ...this.hostOptions);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }
@@ -271,9 +279,9 @@ function wireLane(lane: LaneChoice): string {
   return lane === 'shim-dialled' ? 'dedicated' : lane;
 }
 
-/** The host port of a resolved spec such as `tcp:127.0.0.1:8080:tcp:…`; 0 for unix. */
+/** The (first) host port of a resolved spec such as `tcp:127.0.0.1,[::1]:8080:tcp:…`; 0 for unix. */
 export function hostPort(spec: string): number {
-  return Number(/^(?:tcp|udp):(?:\[[^\]]*\]|[^:]*):(\d+):/.exec(spec)?.[1] ?? 0);
+  return Number(/^(?:tcp|udp):(?:\[[^\]]*\]|[^:[])*:(\d+)[:-]/.exec(spec)?.[1] ?? 0);
 }
 
 /** A forward of any free loopback port to a loopback port of a stand-in container. */

@@ -25,6 +25,8 @@ export interface TunnelSource {
   /** Index of the VM's flag. */
   readonly vm: number;
   readonly destination: Uint8Array;
+  /** As encodeFields has them. */
+  readonly fields: Uint8Array;
 }
 
 export abstract class TunnelDial<Source extends TunnelSource>
@@ -65,10 +67,10 @@ export abstract class TunnelDial<Source extends TunnelSource>
   protected abstract aborted(errno: number): void;
 
   /**
-   * What is to be sent along with the preface, written to `address`.
+   * What is to be sent along with the preface, written so far into the reactor's buffer.
    * @returns how many bytes; -1 when nobody wants the stream any more
    */
-  protected readEarly(_address: number): number {
+  protected readEarly(_at: number): number {
     return 0;
   }
 
@@ -141,7 +143,7 @@ export abstract class TunnelDial<Source extends TunnelSource>
     const { address, bytes } = reactor.buffer;
     const streamId = (Atomics.add(shared.streamIds, vm, 1) + 1) >>> 0;
     const length = path.templateOf(source).write(bytes, streamId, this.peer);
-    const early = this.readEarly(address + length);
+    const early = this.readEarly(length);
     if (early < 0) return;
     // A fresh stream takes a preface whole: it is smaller than any socket buffer.
     if (reactor.libc.write(this.fd, address, length + early) !== length + early)
