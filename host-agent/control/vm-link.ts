@@ -7,6 +7,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { Admission } from '../../shared/link/admission.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
@@ -17,6 +18,7 @@ import type { TransportTraits } from '../../shared/transport/transport.ts';
 import { SparePool } from '../data/spare-pool.ts';
 import { SocketShelf, type SpareShelf } from '../data/spare-shelf.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
+import type { VmView } from './api.ts';
 
 /** How long a client that connects while the link is down waits for it, milliseconds. */
 const WAIT_MS = 5_000;
@@ -25,6 +27,10 @@ export interface VmLinkOptions {
   readonly name: string;
   readonly identity: LinkIdentity;
   readonly legacyPeer: boolean;
+  /** How often the shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs?: number;
+  /** Reads the token that the shim has to have too, where there is one. */
+  readonly readToken?: () => Promise<Buffer>;
   readonly lane: LanePreference;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -67,6 +73,7 @@ export interface StreamOpener {
 
 export class VmLink implements LinkSource {
   readonly name: string;
+  readonly admission: Admission;
   private readonly options: VmLinkOptions;
   private active: ActiveLink | undefined;
   /** The streams that the shim opens for the link in use, where we cannot. */
@@ -80,6 +87,7 @@ export class VmLink implements LinkSource {
   constructor(options: VmLinkOptions) {
     this.name = options.name;
     this.options = options;
+    this.admission = new Admission(`to VM "${options.name}"`, options.log);
   }
 
   get up(): boolean {
@@ -90,11 +98,22 @@ export class VmLink implements LinkSource {
     return this.active?.lane;
   }
 
+  /** As the API shows it. */
+  get view(): VmView {
+    const { name, up, lane } = this;
+    const token = this.options.readToken !== undefined;
+    const rttMs = this.active?.link.rttMs;
+    return { name, up, lane, rttMs, token, authFailures: this.admission.failures };
+  }
+
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
-    const { identity, legacyPeer, log, signal, lane, path } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, lane, path } = this.options;
     return establishLink(stream, {
       ...(path === undefined ? {} : { carrier: path.carrier }),
+      ...(readToken === undefined ? {} : { readToken }),
+      admission: this.admission,
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       chooseLane: (peer) => chooseLane(traits, lane, peer).lane,
       identity,
       dialled,
@@ -207,6 +226,7 @@ export class VmLink implements LinkSource {
   /** Ends the link and every dedicated stream that waits for it. */
   close(): void {
     this.options.claims?.close();
+    this.admission.close();
     this.streams.end();
     this.spares?.close();
     this.active?.link.close();

@@ -7,7 +7,7 @@ import { HANDSHAKE_TEXT } from './handshake.ts';
 import { readHead } from './read-head.ts';
 
 const HEAD_MS = 10_000;
-/** Streams at once that have not said what they are. */
+/** Streams at once that have not said what they are; past it the oldest is closed, so that silent ones lock nobody out. */
 const MAX_UNKNOWN = 512;
 
 /** A kind of stream besides links, which its first two bytes tell. */
@@ -43,10 +43,11 @@ export class StreamSorter<Head> {
 
   /** Takes over a stream that was just accepted. */
   accept(stream: Socket): void {
-    if (this.closed || !this.limit.take()) {
+    if (this.closed) {
       stream.destroy();
       return;
     }
+    if (!this.limit.take()) this.closeOldest(); // its place is the new one's
     this.unknown.add(stream);
     this.sort(stream)
       .catch((error) => {
@@ -54,8 +55,7 @@ export class StreamSorter<Head> {
         if (!this.closed) this.tell(error);
       })
       .finally(() => {
-        this.unknown.delete(stream);
-        this.limit.give();
+        if (this.unknown.delete(stream)) this.limit.give();
       });
   }
 
@@ -63,6 +63,13 @@ export class StreamSorter<Head> {
   close(): void {
     this.closed = true;
     for (const stream of this.unknown) stream.destroy();
+  }
+
+  private closeOldest(): void {
+    const [oldest] = this.unknown;
+    if (oldest === undefined) return;
+    this.unknown.delete(oldest);
+    oldest.destroy();
   }
 
   private async sort(stream: Socket): Promise<void> {

@@ -61,14 +61,17 @@ describe('StreamSorter', () => {
     expect(said).toMatchObject([{ level: 'warn', refused: 1, text: expect.stringContaining('within 10 s') }]);
   });
 
-  it('takes 512 at once that have not said what they are, and the next when one of them has', async () => {
-    const streams = Array.from({ length: 512 }, () => arrive());
-    expect(arrive().destroyed).toBe(true);
+  it('takes 512 at once that have not said what they are, and closes the oldest for one more', async () => {
+    const streams = Array.from({ length: 513 }, () => arrive());
+    expect([streams[0]!.destroyed, streams[1]!.destroyed]).toEqual([true, false]);
     expect(said).toMatchObject([{ level: 'warn', text: expect.stringContaining('limit reached') }]);
-    streams[0]!.write(encodeSpareHead(KEY));
+    streams[1]!.write(encodeSpareHead(KEY));
     await turn();
     expect(heads).toHaveLength(1);
-    expect(arrive().destroyed).toBe(false);
+    arrive();
+    expect(streams[2]!.destroyed).toBe(false);
+    arrive();
+    expect(streams[2]!.destroyed).toBe(true);
   });
 
   it('counts every refusal, and warns of the first and of those at powers of two', async () => {
