@@ -25,7 +25,7 @@ import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
 import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
-import type { Lane } from '../transport/choose.ts';
+import type { Lane, LanePeer } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
@@ -82,13 +82,15 @@ export interface LinkOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Host: the lane of this link, once the peer has said hello. */
-  readonly chooseLane?: (peerKnowsDedicated: boolean) => Lane;
+  readonly chooseLane?: (peer: LanePeer) => Lane;
   /** Who carries the sessions of the multiplexed lane, where that is not this thread. */
   readonly carrier?: SessionCarrier;
   /** The peer opened a channel of a session that this thread carries. */
   readonly onChannel: (channel: Channel, link: Link) => void;
   /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
   readonly onStreamKey?: (link: Link) => void;
+  /** Shim, where it dialled: the host wants so many spare streams to be open. */
+  readonly onSpares?: (count: number, link: Link) => void;
   /** The peer aborts one of its or our dedicated streams. */
   readonly onStreamReset: (streamId: number, errno: number, link: Link) => void;
 }
@@ -146,6 +148,11 @@ export class Link {
     return this.features.has(feature);
   }
 
+  /** What the peer knows, as far as the lane goes. */
+  get lanePeer(): LanePeer {
+    return { dedicated: this.has('dedicated'), spares: this.has('spare-streams') };
+  }
+
   /** Sends a control message. @throws BridgeError UNSUPPORTED when the peer takes none */
   send(message: ControlMessage): void {
     (this.elsewhere ?? this.session).sendControl(encodeControl(message));
@@ -186,7 +193,7 @@ export class Link {
   async begin(): Promise<void> {
     const { identity, chooseLane } = this.options;
     const host = identity.role === 'host';
-    if (host) this.lane = chooseLane?.(this.has('dedicated'));
+    if (host) this.lane = chooseLane?.(this.lanePeer);
     const moveAway = host ? this.mover : undefined;
     if (moveAway !== undefined) await moveAway();
     else this.carryHere();
@@ -223,7 +230,7 @@ export class Link {
     const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
     const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
       open: (channel) => onChannel(channel, this),
-      control: (payload) => this.inbox.take(decodeControl(payload)),
+      control: (payload) => this.hear(decodeControl(payload)),
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
       pong: (number) => {
         this.heart?.pong(number);
@@ -239,7 +246,7 @@ export class Link {
     const carried = await carrier.carry(stream, this.settings, {
       control: (payload) => {
         try {
-          this.inbox.take(decodeControl(payload));
+          this.hear(decodeControl(payload));
         } catch (error) {
           carried.close(error as BridgeError);
         }
@@ -249,6 +256,15 @@ export class Link {
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
+  }
+
+  /** @throws BridgeError PROTOCOL, and what handlers throw */
+  private hear(message: ControlMessage): void {
+    if (message.type !== 'spares') return this.inbox.take(message);
+    const { onSpares } = this.options;
+    if (onSpares === undefined || this.lane !== 'dedicated')
+      throw new BridgeError('PROTOCOL', 'spare streams are wanted where nobody opens any');
+    onSpares(message.count, this);
   }
 
   /** In the thread that carries the session, so that a busy other one is not taken for a dead peer. */
