@@ -17,6 +17,7 @@ import { type ListenOptions, listen } from '../shared/transport/listen.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
+import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
 import { type StreamOpener, VmLink } from './control/vm-link.ts';
@@ -45,6 +46,8 @@ export interface Agent {
   readonly urls: readonly string[];
   /** The threads of the Linux engine; undefined with the portable one. */
   readonly threads: EngineThreads | undefined;
+  /** Takes another policy: what it does not allow goes. What else a new configuration says needs a restart. */
+  enforce(config: HostConfig): Promise<void>;
   /** Releases every forward, then ends every link. May be called twice. */
   close(): Promise<void>;
 }
@@ -85,9 +88,10 @@ async function compose(
   const table = new ForwardTable(
     (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
     log,
+    policyOf(config),
   );
   for (const vm of vms) {
-    const { legacyPeer, lane } = config;
+    const { legacyPeer, lane } = config.links.get(vm)!;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
@@ -112,7 +116,12 @@ async function compose(
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
-  return { urls, threads: engine?.pool };
+  const enforce = (changed: HostConfig): Promise<void> => table.enforce(policyOf(changed));
+  return { urls, threads: engine?.pool, enforce };
+}
+
+function policyOf({ settings, unixDirectories }: HostConfig): Policy {
+  return new Policy(settings, { unixDirectories });
 }
 
 /** The engine is loaded only where it is wanted and works. */

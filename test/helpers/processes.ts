@@ -155,21 +155,29 @@ export class Pair {
   readonly lane: LaneChoice;
   readonly engine: EngineChoice;
   readonly shimOptions: readonly string[];
+  readonly hostOptions: readonly string[];
   shim!: Running;
   host!: Running;
 
-  private constructor(lane: LaneChoice, engine: EngineChoice, shimOptions: readonly string[]) {
+  private constructor(
+    lane: LaneChoice,
+    engine: EngineChoice,
+    shimOptions: readonly string[],
+    hostOptions: readonly string[],
+  ) {
     this.lane = lane;
     this.engine = engine;
     this.shimOptions = shimOptions;
+    this.hostOptions = hostOptions;
   }
 
   static async start(
     lane: LaneChoice = 'auto',
     engine: EngineChoice = 'auto',
     shimOptions: readonly string[] = [],
+    hostOptions: readonly string[] = [],
   ): Promise<Pair> {
-    const pair = new Pair(lane, engine, shimOptions);
+    const pair = new Pair(lane, engine, shimOptions, hostOptions);
     pair.startShim();
     pair.startHost();
     try {
@@ -194,7 +202,8 @@ export class Pair {
     const { shimUrl, controlUrl, api, lane, engine } = this;
     const args = ['--connect', shimUrl, '--control', controlUrl, '--api', api, '--lane', lane];
     args.push('--engine', engine);
-    this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
+    if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
+    this.host = this.group.start('host-agent', ...args, '--log-level', 'debug', ...this.hostOptions);
     return this.host;
   }
 
