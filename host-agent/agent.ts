@@ -21,25 +21,9 @@ import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
 import { type StreamOpener, VmLink } from './control/vm-link.ts';
-import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
-
-/** The most there may be at once. */
-export interface AgentLimits {
-  readonly connections: number;
-  /** Where there are several; one alone may have all. */
-  readonly connectionsPerVm: number;
-  readonly connectionsPerForward: number;
-  readonly flowsPerForward: number;
-}
-
-const LIMITS: AgentLimits = {
-  connections: 16_384,
-  connectionsPerVm: 12_288,
-  connectionsPerForward: 4_096,
-  flowsPerForward: 1_024,
-};
+import { type AgentLimits, LIMITS, VmLimits } from './vm-limits.ts';
 
 export interface Agent {
   /** Where shims and 9P clients are awaited, resolved. */
@@ -84,11 +68,17 @@ async function compose(
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
-  const limitsOf = dataLimits(limits, connections, vms, log);
+  const policy = policyOf(config);
+  const limitsOf = new Map(
+    vms.map((vm) => {
+      const options = { vm, alone: vms.length === 1, defaults: limits, connections, log };
+      return [vm, new VmLimits(policy.of(vm).limits, options)];
+    }),
+  );
   const table = new ForwardTable(
     (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
     log,
-    policyOf(config),
+    policy,
   );
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
@@ -116,7 +106,11 @@ async function compose(
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
-  const enforce = (changed: HostConfig): Promise<void> => table.enforce(policyOf(changed));
+  const enforce = (changed: HostConfig): Promise<void> => {
+    const next = policyOf(changed);
+    for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);
+    return table.enforce(next);
+  };
   return { urls, threads: engine?.pool, enforce };
 }
 
@@ -130,24 +124,6 @@ async function startEngine(config: HostConfig, limit: Limit, log: Logger): Promi
   if (start === undefined) return undefined;
   const { HostEngine } = await import('./data/linux/host-engine.ts');
   return new HostEngine({ ...start, limit, log });
-}
-
-/** What each VM may use: of several, none may use up what all have together. */
-function dataLimits(
-  limits: AgentLimits,
-  connections: Limit,
-  vms: readonly string[],
-  log: Logger,
-): Map<string, DataLimits> {
-  const { connectionsPerVm, connectionsPerForward, flowsPerForward } = limits;
-  const share = Math.min(connectionsPerVm, Math.ceil(connections.max * (3 / 4)));
-  const most = vms.length === 1 ? connections.max : share;
-  return new Map(
-    vms.map((vm) => {
-      const connectionsOfVm = new Limit(`connections of VM "${vm}"`, most, log, limitCells());
-      return [vm, { connections, connectionsOfVm, connectionsPerForward, flowsPerForward }];
-    }),
-  );
 }
 
 function connectVm(

@@ -1,4 +1,5 @@
 import type { Limit } from '../../shared/limit.ts';
+import type { RateLimit } from '../../shared/rate-limit.ts';
 
 /** A published port that is being served. */
 export interface Forward {
@@ -13,6 +14,10 @@ export interface DataLimits {
   readonly connections: Limit;
   /** Shared by all forwards of the VM. */
   readonly connectionsOfVm: Limit;
+  /** Of new ones; shared by all forwards of the VM. */
+  readonly newConnections: RateLimit;
+  /** UDP flows; shared by all forwards of the VM. */
+  readonly flowsOfVm: Limit;
   readonly connectionsPerForward: number;
   readonly flowsPerForward: number;
 }

@@ -21,7 +21,7 @@ export interface StreamForwardOptions {
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
-  /** Counts its connections where others do so too; else it has one of its own. */
+  /** Counts its connections where others do so too, who accept them; else it has one of its own. */
   readonly limit?: Limit;
 }
 
@@ -67,11 +67,13 @@ export class StreamForward implements Forward {
   }
 
   private serve(socket: Socket): void {
-    const { destination, links, log, name } = this.options;
+    const { destination, limits, links, log, name } = this.options;
     this.accepted++;
     const client = clientOf(socket);
     const dial = new AbortController();
-    const counted = takeAll(this.limits);
+    // Whoever accepts clients elsewhere has looked at their rate there.
+    const inTime = this.options.limit !== undefined || limits.newConnections.take();
+    const counted = inTime && takeAll(this.limits);
     const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
       counters: this.counters,
       cancelDial: () => dial.abort(),
@@ -86,7 +88,8 @@ export class StreamForward implements Forward {
     this.connections.add(connection);
     if (!counted) {
       this.refused++;
-      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more connections`));
+      const what = inTime ? 'connections' : 'new connections at the moment';
+      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more ${what}`));
       return;
     }
     void this.dial(connection, destination, client, links, dial.signal);

@@ -54,7 +54,11 @@ export class UdpForward implements Forward {
   constructor(options: UdpForwardOptions) {
     this.options = options;
     const { limits, log, name, reservation } = options;
-    this.flows = new FlowTable({ max: limits.flowsPerForward, now: () => performance.now() });
+    this.flows = new FlowTable({
+      max: limits.flowsPerForward,
+      shared: limits.flowsOfVm,
+      now: () => performance.now(),
+    });
     this.limit = new Limit(`UDP flows of ${name}`, limits.flowsPerForward, log);
     this.sweeper = setInterval(() => {
       for (const flow of this.flows.sweep()) this.end(flow);
@@ -99,7 +103,7 @@ export class UdpForward implements Forward {
       addresses: { client: toAddress(peer), local: toAddress({ address: local.address, port: 0 }) },
     }));
     if (evicted !== undefined) {
-      this.limit.refuse();
+      if (this.flows.stats.size >= this.limit.max) this.limit.refuse();
       this.end(evicted);
     }
     if (this.path !== undefined) this.send(this.path, flow.id, flow.value, payload);

@@ -69,13 +69,14 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     const limit = new Limit(`UDP flows of ${order.name}`, order.maxFlows, context.log);
     this.clients = new DatagramClients({
       max: order.maxFlows,
+      shared: Limit.of(order.flows, context.log),
       bound: order.local,
       now: () => this.reactor.now,
       created: (evicted) => {
         this.counters[FLOWS_CREATED]!++;
         if (evicted === undefined) return;
         this.counters[FLOWS_EVICTED]!++;
-        limit.refuse();
+        if (this.clients.size >= order.maxFlows) limit.refuse();
         this.evicted.push(evicted);
       },
     });
@@ -92,6 +93,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     const { stream } = this;
     this.stream = undefined;
     this.route.close(stream);
+    this.clients.clear();
     this.counters[FLOWS] = 0;
   }
 

@@ -1,5 +1,7 @@
 /** What the main thread of the host agent and its workers say to each other about UDP forwards. */
 
+import type { LimitShare } from '../../../shared/limit.ts';
+
 export interface DatagramForwardOrder {
   readonly id: number;
   readonly name: string;
@@ -14,6 +16,8 @@ export interface DatagramForwardOrder {
   /** As encodeDestination has it. */
   readonly destination: Uint8Array;
   readonly maxFlows: number;
+  /** Of flows of the VM. */
+  readonly flows: LimitShare;
   /** DATAGRAM_COUNTERS elements. */
   readonly counters: SharedArrayBuffer;
 }

@@ -9,6 +9,7 @@ import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { RateLimit } from '../../../shared/rate-limit.ts';
 import type { RelayCounters } from '../../../shared/relay/connection.ts';
 import { ChannelConnection } from './channel-connection.ts';
 import { EarlyGuess } from './early-guess.ts';
@@ -76,6 +77,7 @@ export class ForwardListener implements Watcher {
   private readonly listenFd: number;
   /** Every connection counts in each. */
   private readonly limits: readonly Limit[];
+  private readonly rate: RateLimit;
   /** Of all workers. */
   private readonly allCounters: Float64Array;
   private readonly connections = new Set<ServedClient>();
@@ -98,6 +100,7 @@ export class ForwardListener implements Watcher {
     this.streams = context.streams;
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
+    this.rate = RateLimit.of(order.rate, context.log);
     this.allCounters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
     this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
@@ -148,7 +151,8 @@ export class ForwardListener implements Watcher {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
-      this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
+      if (this.rate.take()) this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
+      else this.refuse(fd);
       if (this.isAhead()) return this.rotate();
     }
   }
@@ -175,8 +179,8 @@ export class ForwardListener implements Watcher {
       context.handOver(this.id, fd);
       return;
     }
+    if (!takeAll(this.limits)) return this.refuse(fd);
     this.counters[ACCEPTED]!++;
-    if (!takeAll(this.limits)) return this.turnAway(fd);
     this.counters[ACTIVE]!++;
     const connection =
       link !== undefined
@@ -186,7 +190,9 @@ export class ForwardListener implements Watcher {
     connection.serve();
   }
 
-  private turnAway(fd: number): void {
+  /** Turns a client away because a limit is reached. */
+  private refuse(fd: number): void {
+    this.counters[ACCEPTED]!++;
     this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     this.reactor.reset(fd);

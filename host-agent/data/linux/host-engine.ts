@@ -162,6 +162,7 @@ export class HostEngine {
       tcp: listener.tcp,
       destination: encodeDestination(destination),
       limits: [limit.share, limits.connectionsOfVm.share],
+      rate: limits.newConnections.share,
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
     const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
