@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseDestinationRule } from '../shared/rules/destination-rule.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
@@ -16,6 +17,8 @@ export interface ShimConfig {
   /** Who may connect over AF_VSOCK. */
   readonly peerCids: PeerCids;
   readonly legacyPeer: boolean;
+  /** What the host may have dialled; all where undefined. */
+  readonly allowedDestinations: readonly string[] | undefined;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
   readonly workers: number | undefined;
@@ -28,6 +31,7 @@ export interface ShimOptions {
   readonly gatewayApi?: string;
   readonly peerCid?: string;
   readonly legacyPeer?: boolean;
+  readonly allowDestination?: readonly string[];
   readonly engine?: string;
   readonly workers?: string;
 }
@@ -40,6 +44,7 @@ export function shimConfig(options: ShimOptions): ShimConfig {
       'BAD_REQUEST',
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
+  options.allowDestination?.forEach(parseDestinationRule);
   return Object.freeze({
     listen: listen === undefined ? undefined : parseVmLink(listen),
     portFs: portFs === undefined ? undefined : parsePortFs(portFs),
@@ -47,6 +52,7 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     legacyPeer,
+    allowedDestinations: options.allowDestination,
     ...engineOptions(options),
   });
 }

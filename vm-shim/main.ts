@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
+import { engineOption, logLevelOption, repeat, untilSignalled, workersOption } from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -32,6 +32,11 @@ export function addVmCommands(program: Command): void {
       "serve gvproxy's API there, for podman; containers that reach it can open host ports",
     )
     .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
+    .option(
+      '--allow-destination <destination>',
+      'what the host may dial here: CIDR[:PORTS] or unix:DIR; may repeat (default: everything)',
+      repeat,
+    )
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
