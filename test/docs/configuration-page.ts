@@ -36,7 +36,7 @@ destinations = ["172.17.0.0/16", "127.0.0.1:1024-65535", "unix:/run"]
 A refusal by the policy has the code \`POLICY_DENIED\` and names the rule:
 
 \`\`\`
-policy of VM "work": 192.168.1.11:8080 may not be opened: bind = ["127.0.0.0/8","192.168.1.10"] ([vm.work.policy])
+policy of VM "work": 192.168.1.11:8080 may not be opened: bind = ["127.0.0.0/8", "192.168.1.10"] ([vm.work.policy])
 \`\`\`
 
 What the policy is for, and what it does not do, is in [security.md](security.md).
