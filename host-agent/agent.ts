@@ -75,14 +75,17 @@ async function compose(
       return [vm, new VmLimits(policy.of(vm).limits, options)];
     }),
   );
+  const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
   const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
+    (vm, spec) =>
+      openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine: engineOf(vm) }),
     log,
     policy,
   );
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
-    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    const workers = engineOf(vm);
+    const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
       vm,
@@ -108,7 +111,11 @@ async function compose(
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
     const next = policyOf(changed);
-    for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);
+    for (const [vm, each] of limitsOf) {
+      each.apply(next.of(vm).limits);
+      if (each.bytes.perSecond !== undefined && !each.paced && engine !== undefined)
+        log.warn({ vm }, 'bytes-per-second does nothing before a restart: workers carry this VM');
+    }
     return table.enforce(next);
   };
   return { urls, threads: engine?.pool, enforce };

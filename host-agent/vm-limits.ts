@@ -1,3 +1,4 @@
+import { ByteRate } from '../shared/byte-rate.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
 import { RateLimit } from '../shared/rate-limit.ts';
@@ -40,6 +41,9 @@ export class VmLimits implements DataLimits {
   readonly connectionsOfVm: Limit;
   readonly newConnections: RateLimit;
   readonly flowsOfVm: Limit;
+  readonly bytes = new ByteRate(undefined);
+  /** Its bytes are counted, which workers do not: they carry nothing of it, as long as it lives. */
+  readonly paced: boolean;
   private readonly options: VmLimitsOptions;
   private policy: PolicyLimits;
 
@@ -48,6 +52,7 @@ export class VmLimits implements DataLimits {
     this.options = options;
     this.policy = policy;
     this.connections = connections;
+    this.paced = policy.bytesPerSecond !== undefined;
     const name = `VM "${vm}"`;
     this.connectionsOfVm = new Limit(`connections of ${name}`, 0, log, limitCells());
     this.newConnections = new RateLimit(`new connections of ${name}`, NEW_CONNECTIONS_PER_SECOND, log);
@@ -71,5 +76,6 @@ export class VmLimits implements DataLimits {
     this.connectionsOfVm.max = policy.connections ?? (alone ? connections.max : share);
     this.newConnections.perSecond = policy.newConnectionsPerSecond ?? NEW_CONNECTIONS_PER_SECOND;
     this.flowsOfVm.max = policy.flows ?? FLOWS_PER_VM;
+    this.bytes.perSecond = policy.bytesPerSecond;
   }
 }

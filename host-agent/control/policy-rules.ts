@@ -34,6 +34,7 @@ export interface PolicyLimits {
   readonly flows: number | undefined;
   readonly flowsPerForward: number | undefined;
   readonly newConnectionsPerSecond: number | undefined;
+  readonly bytesPerSecond: number | undefined;
 }
 
 const DEFAULT = 'the default';
@@ -77,6 +78,7 @@ export function policyRules(settings: Settings, vm: string, options: PolicyOptio
       flows: number('max-flows'),
       flowsPerForward: number('max-flows-per-forward'),
       newConnectionsPerSecond: number('new-connections-per-second'),
+      bytesPerSecond: number('bytes-per-second'),
     },
   };
 }

@@ -93,6 +93,14 @@ export const POLICY_KEYS = {
     unless: '100000',
     about: 'New connections of the VM; a burst may be as many as a second has. Others are reset.',
   },
+  'bytes-per-second': {
+    kind: 'number',
+    min: 1_000,
+    max: Number.MAX_SAFE_INTEGER,
+    unless: 'no limit',
+    about:
+      'Bytes that all connections and datagrams of the VM carry, both directions together. Connections wait, datagrams are dropped. A VM that has this is carried by the portable engine, whatever `engine` says; so it takes a restart to set it for a VM that had none.',
+  },
 } as const satisfies Record<string, SettingEntry>;
 
 export type PolicyKey = keyof typeof POLICY_KEYS;

@@ -1,3 +1,4 @@
+import type { ByteRate } from '../../shared/byte-rate.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { RateLimit } from '../../shared/rate-limit.ts';
 
@@ -16,6 +17,8 @@ export interface DataLimits {
   readonly connectionsOfVm: Limit;
   /** Of new ones; shared by all forwards of the VM. */
   readonly newConnections: RateLimit;
+  /** Bytes in both directions; shared by all forwards of the VM, on the main thread. */
+  readonly bytes: ByteRate;
   /** UDP flows; shared by all forwards of the VM. */
   readonly flowsOfVm: Limit;
   readonly connectionsPerForward: number;

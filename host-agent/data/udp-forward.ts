@@ -111,7 +111,8 @@ export class UdpForward implements Forward {
   }
 
   private send(path: UdpPath, flow: number, client: Client, payload: Buffer): void {
-    if (path.send(flow, client.addresses, payload)) {
+    const inTime = this.options.limits.bytes.admit(payload.length);
+    if (inTime && path.send(flow, client.addresses, payload)) {
       this.datagramsUp++;
       this.bytesUp += payload.length;
     } else {
@@ -155,7 +156,7 @@ export class UdpForward implements Forward {
 
   private answer(id: number, payload: Buffer): void {
     const flow = this.flows.touchById(id);
-    if (flow === undefined) {
+    if (flow === undefined || !this.options.limits.bytes.admit(payload.length)) {
       this.dropped++;
       return;
     }

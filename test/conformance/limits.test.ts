@@ -10,6 +10,7 @@ import { HOST_SCHEMA } from '../../host-agent/schema.ts';
 import type { AgentLimits } from '../../host-agent/vm-limits.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { parseSettings } from '../../shared/settings/read-settings.ts';
+import type { Settings } from '../../shared/settings/settings.ts';
 import { shimConfig } from '../../vm-shim/config.ts';
 import { startShim } from '../../vm-shim/shim.ts';
 import { callApi, listForwards } from '../helpers/api.ts';
@@ -54,7 +55,7 @@ class Stage {
     this.closers = closers;
   }
 
-  static async set(engine: EngineName, limits: AgentLimits): Promise<Stage> {
+  static async set(engine: EngineName, limits: AgentLimits, ...policy: string[]): Promise<Stage> {
     const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
     const log = silentLogger();
     const container = await serveStreams((socket) => {
@@ -65,7 +66,8 @@ class Stage {
       ['a', 'b'].map((vm) => startShim(shimConfig({ listen: `unix://${dir}/${vm}.sock`, engine }), log)),
     );
     const links = ['a', 'b'].map((vm, index) => `${vm}=${shims[index]!.url}`);
-    const config = hostConfig({ connect: links, api: `${dir}/api.sock`, engine, workers: '3' });
+    const options = { connect: links, api: `${dir}/api.sock`, engine, workers: '3' };
+    const config = hostConfig(options, settingsOf(policy));
     const agent = await startAgent(config, log, limits);
     const closers = [agent, ...shims, container].map((each) => () => each.close());
     const stage = new Stage(agent, config, container, dir, closers);
@@ -94,8 +96,7 @@ class Stage {
 
   /** Has the agent take another policy. */
   enforce(...lines: string[]): Promise<void> {
-    const settings = parseSettings(lines.join('\n'), 'test.toml', HOST_SCHEMA);
-    return this.agent.enforce({ ...this.config, settings });
+    return this.agent.enforce({ ...this.config, settings: settingsOf(lines) });
   }
 
   /** Publishes another port of the first VM; answers the resolved spec. */
@@ -195,6 +196,23 @@ describe.each(engines)('the policy of a VM, as it is now, on the %s engine', (en
     expect(await roundTrip(other!, 'not concerned')).toBe('not concerned');
   });
 
+  it('limits its bytes a second, and those of no other', async () => {
+    const bytes = 1_000_000;
+    stage = await Stage.set(engine, PLENTY, '[vm.a.policy]', `bytes-per-second = ${bytes}`);
+    const [first, second, other] = stage.ports;
+    const payload = Buffer.alloc(250_000, 'x').toString();
+    const began = performance.now();
+    // There and back, so twice what is sent.
+    const [one, two] = await Promise.all([roundTrip(first!, payload), roundTrip(second!, payload)]);
+    const seconds = (performance.now() - began) / 1_000;
+    expect([one, two]).toEqual([payload, payload]);
+    // The last pieces are not waited for, nor the first tenth of a second.
+    expect(seconds).toBeGreaterThan((4 * 250_000 - 4 * 65_536) / bytes - 0.2);
+    expect(await roundTrip(other!, payload)).toBe(payload);
+    await stage.enforce('[vm.a.policy]', `bytes-per-second = ${1000 * bytes}`);
+    expect(await roundTrip(first!, payload)).toBe(payload);
+  });
+
   it('limits its UDP flows, but lets each forward have one', async () => {
     stage = await Stage.set(engine, PLENTY);
     await stage.enforce('[vm.a.policy]', 'max-flows = 2');
@@ -218,6 +236,10 @@ describe.each(engines)('the policy of a VM, as it is now, on the %s engine', (en
     }
   });
 });
+
+function settingsOf(lines: readonly string[]): Settings {
+  return parseSettings(lines.join('\n'), 'test.toml', HOST_SCHEMA);
+}
 
 /** Sends until something comes back. */
 async function answered(client: UdpPeer, port: number): Promise<void> {
