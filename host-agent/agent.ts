@@ -5,7 +5,9 @@ import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
+import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
+import { PortAllocator } from '../shared/ports/allocator.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
@@ -76,12 +78,12 @@ async function compose(
     }),
   );
   const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
-  const table = new ForwardTable(
-    (vm, spec) =>
-      openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine: engineOf(vm) }),
-    log,
-    policy,
-  );
+  const allocator = new PortAllocator(config.portRange);
+  const open = (vm: string, spec: PortSpec) => {
+    const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
+    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine });
+  };
+  const table = new ForwardTable(open, log, policy);
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
     const workers = engineOf(vm);
@@ -121,8 +123,8 @@ async function compose(
   return { urls, threads: engine?.pool, enforce };
 }
 
-function policyOf({ settings, unixDirectories }: HostConfig): Policy {
-  return new Policy(settings, { unixDirectories });
+function policyOf({ settings, unixDirectories, portRange }: HostConfig): Policy {
+  return new Policy(settings, { unixDirectories, portRange });
 }
 
 /** The engine is loaded only where it is wanted and works. */

@@ -1,5 +1,8 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import type { PortRange } from '../shared/port-range.ts';
+import { readPorts } from '../shared/port-spec-cursor.ts';
+import { EPHEMERAL } from '../shared/ports/allocator.ts';
 import { checkDirectory } from '../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
@@ -32,6 +35,8 @@ export interface HostConfig {
   readonly api: string | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
+  /** Host ports for those who leave the choice to us. */
+  readonly portRange: PortRange;
   /** For each VM. */
   readonly links: ReadonlyMap<string, LinkPreferences>;
   readonly engine: EnginePreference;
@@ -54,6 +59,7 @@ export interface HostOptions {
   readonly control?: readonly string[];
   readonly api?: string;
   readonly peerCid?: readonly string[];
+  readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
   readonly engine?: string;
@@ -104,8 +110,9 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     );
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
   const { api } = options;
+  const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const unixDirectories = options.unixDirectory?.map(checkDirectory);
-  const rest = { api, peerCids, links, settings, unixDirectories, ...engineOptions(options) };
+  const rest = { api, peerCids, portRange, links, settings, unixDirectories, ...engineOptions(options) };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
@@ -120,6 +127,16 @@ function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPr
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {
   const { vm, rest } = splitVmName(text);
   return { vm, address: parse(rest) };
+}
+
+/** `FROM-TO`, or one port. */
+function parsePortRange(text: string): PortRange {
+  try {
+    return readPorts(text, 0, text, '--port-range', 1);
+  } catch (error) {
+    const said = 'is no range of ports such as 50000-50999';
+    throw new BridgeError('BAD_REQUEST', `--port-range ${JSON.stringify(text)} ${said}`, { cause: error });
+  }
 }
 
 function isLane(text: string): text is LanePreference {

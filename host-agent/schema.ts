@@ -1,6 +1,7 @@
 /** What the configuration file of the host agent may say; docs/configuration.md is made of it. */
 import { ENGINES, MAX_WORKERS } from '../shared/engine/choose.ts';
 import { LOG_LEVELS } from '../shared/logger.ts';
+import { parsePortRule } from '../shared/rules/port-rule.ts';
 import type { Schema, SettingTable } from '../shared/settings/schema.ts';
 import { parseAddress } from '../shared/transport/address.ts';
 import { LANES } from '../shared/transport/choose.ts';
@@ -65,6 +66,13 @@ export const HOST_SCHEMA: Schema = {
       kind: 'text',
       unless: 'no API',
       about: 'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`.',
+    },
+    'port-range': {
+      kind: 'text',
+      check: (text) => void parsePortRule(text),
+      unless: '"49153-65535"',
+      about:
+        'Host ports for requests that leave the choice to the host agent, where the policy allows some of them.',
     },
     engine: {
       kind: 'text',

@@ -1,10 +1,13 @@
 import type { ForwardList } from './api-client.ts';
 
 const HEADINGS = ['SPEC', 'VM', 'OWNER', 'SINCE', 'ACTIVE', 'UP', 'DOWN'];
+/** Only where a forward has one. */
+const STATE = 'STATE';
 
 /** The table that `portferry list` prints, and a line for each VM whose link is down. */
 export function formatList({ forwards, vms }: ForwardList): string {
-  const rows = forwards.map(({ spec, vm, owner, since, stats }) => [
+  const withState = forwards.some(({ state }) => state !== undefined);
+  const rows = forwards.map(({ spec, vm, owner, since, state, stats }) => [
     spec,
     vm,
     owner,
@@ -12,9 +15,11 @@ export function formatList({ forwards, vms }: ForwardList): string {
     String(stats.active ?? stats.flows ?? 0),
     formatBytes(stats.bytes_up ?? 0),
     formatBytes(stats.bytes_down ?? 0),
+    ...(withState ? [state ?? ''] : []),
   ]);
-  const table = [HEADINGS, ...rows];
-  const widths = HEADINGS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  const headings = withState ? [...HEADINGS, STATE] : HEADINGS;
+  const table = [headings, ...rows];
+  const widths = headings.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
   const lines = table.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column]!))

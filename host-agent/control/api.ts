@@ -25,6 +25,8 @@ export interface ForwardView {
   readonly vm: string;
   readonly owner: string;
   readonly since: string;
+  /** How it waits for its container, where it does. */
+  readonly state?: string;
   readonly stats: Record<string, number>;
 }
 
@@ -123,7 +125,15 @@ async function answer(
 
 function view(claim: Claim): ForwardView {
   const { vm, owner } = claim;
-  return { spec: formatSpec(claim.spec), vm, owner, since: claim.since.toISOString(), stats: claim.stats() };
+  const state = claim.state();
+  return {
+    spec: formatSpec(claim.spec),
+    vm,
+    owner,
+    since: claim.since.toISOString(),
+    ...(state === undefined ? {} : { state }),
+    stats: claim.stats(),
+  };
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {

@@ -6,13 +6,16 @@ import { BridgeError } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
+import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
+import { endpointCount } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
 import { openFreePort } from './free-port.ts';
 import { Policy } from './policy.ts';
 
 /** Forwards at once, of all VMs. */
 export const MAX_FORWARDS = 4_096;
+/** Host ports that they have at once; a port at two addresses is two. */
+export const MAX_HOST_PORTS = 8_192;
 
 /** What keeps a claim alive: a held `ctl`, the link of a shim instance, or nothing (it is permanent). */
 export type Lease = 'ctl' | 'link' | 'permanent';
@@ -34,6 +37,8 @@ export interface Claim {
   /** With the host port resolved. */
   readonly spec: PortSpec;
   readonly since: Date;
+  /** How it waits for its container, where it does. */
+  state(): string | undefined;
   stats(): Record<string, number>;
 }
 
@@ -49,6 +54,7 @@ export class ForwardTable {
   private readonly entries = new Set<Entry>();
   private readonly open: OpenForward;
   private readonly limit: Limit;
+  private readonly ports: Limit;
   private readonly log: Logger;
   /** Forwards of each VM, with those that are being opened. */
   private readonly counts = new Map<string, number>();
@@ -60,6 +66,7 @@ export class ForwardTable {
     this.log = log;
     this.policy = policy;
     this.limit = new Limit('forwards', MAX_FORWARDS, log);
+    this.ports = new Limit('host ports', MAX_HOST_PORTS, log);
   }
 
   /**
@@ -73,18 +80,27 @@ export class ForwardTable {
         'LIMIT_REACHED',
         `there are ${MAX_FORWARDS} forwards already, the most there may be`,
       );
+    const { ports } = this;
+    const wanted = portsOf(request.spec);
+    if (!ports.take(wanted)) {
+      this.limit.give();
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `host ports: ${ports.used} of at most ${ports.max} are taken, ${wanted} more cannot be had`,
+      );
+    }
     let opened: Awaited<ReturnType<OpenForward>>;
     const { policy } = this;
     this.count(request.vm, 1);
     try {
       policy.checkCount(request.vm, this.counts.get(request.vm)! - 1);
       const admitted = await policy.admit(request.vm, request.spec);
+      this.refuseOtherOptions({ ...request, spec: admitted });
       opened = await openFreePort(admitted, policy.freePorts(request.vm), (spec) =>
         this.open(request.vm, spec),
       ).catch((error) => this.unboundTwin(request, admitted, error));
     } catch (error) {
-      this.limit.give();
-      this.count(request.vm, -1);
+      this.giveBack(request.vm, request.spec);
       const { owner, vm } = request;
       this.log.warn(
         { owner, vm, spec: formatSpec(request.spec) },
@@ -99,6 +115,7 @@ export class ForwardTable {
       asked: request.spec,
       forward,
       since: new Date(),
+      state: () => forward.state,
       stats: () => forward.stats(),
     };
     this.entries.add(entry);
@@ -139,8 +156,7 @@ export class ForwardTable {
   async release(claim: Claim, options: { now: boolean; why?: BridgeError } = { now: false }): Promise<void> {
     const entry = claim as Entry;
     if (!this.entries.delete(entry)) return;
-    this.limit.give();
-    this.count(entry.vm, -1);
+    this.giveBack(entry.vm, entry.spec);
     this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
     if (!this.closed) entry.onReleased?.(options.why);
     await entry.forward.close({ now: options.now });
@@ -150,13 +166,17 @@ export class ForwardTable {
     return [...this.entries];
   }
 
-  /** The claims of a resolved spec, of one VM or of any; the host address may be the one that was asked for. */
+  /**
+   * The claims of a resolved spec, of one VM or of any. A spec without options finds those with any; the host addresses
+   * may be those that were asked for.
+   */
   find(spec: PortSpec, vm?: string): Claim[] {
     const wanted = formatSpec(spec);
+    const nameOf = spec.options === undefined ? endsOf : formatSpec;
     return [...this.entries].filter(
       (entry) =>
         (vm === undefined || entry.vm === vm) &&
-        (formatSpec(entry.spec) === wanted || formatSpec(withAskedAddress(entry)) === wanted),
+        (nameOf(entry.spec) === wanted || nameOf(withAskedAddresses(entry)) === wanted),
     );
   }
 
@@ -164,6 +184,21 @@ export class ForwardTable {
   async close(): Promise<void> {
     this.closed = true;
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
+  }
+
+  /** The port would be taken all the same; this says by what. */
+  private refuseOtherOptions({ vm, spec }: ClaimRequest): void {
+    const end = hostEnd(spec);
+    if (spec.protocol !== 'unix' && spec.hostPorts.first === 0) return;
+    for (const other of this.entries) {
+      if (other.vm !== vm || hostEnd(other.spec) !== end || endsOf(other.spec) !== endsOf(spec)) continue;
+      const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
+      if (wanted === is) continue;
+      throw new BridgeError(
+        'PORT_IN_USE',
+        `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
+      );
+    }
   }
 
   /**
@@ -176,10 +211,16 @@ export class ForwardTable {
     error: unknown,
   ): { resolved: PortSpec; forward: Forward } {
     const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
-    if (!missing || spec.protocol === 'unix' || spec.hostIp !== '::') throw error;
-    if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
+    if (!missing || spec.protocol === 'unix' || spec.hostIps.some((ip) => ip !== '::')) throw error;
+    if (this.find({ ...spec, hostIps: ['0.0.0.0'] }, vm).length === 0) throw error;
     this.log.warn({ vm, spec: formatSpec(resolved) }, 'granted but not bound: this host has no IPv6');
     return { resolved, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
+  }
+
+  private giveBack(vm: string, spec: PortSpec): void {
+    this.limit.give();
+    this.ports.give(portsOf(spec));
+    this.count(vm, -1);
   }
 
   private count(vm: string, change: number): void {
@@ -188,12 +229,23 @@ export class ForwardTable {
 
   private logExposed({ owner, vm, spec }: Entry): void {
     const fields = { owner, vm, spec: formatSpec(spec) };
-    if (spec.protocol === 'unix' || isLoopback(spec.hostIp)) this.log.info(fields, 'exposed');
-    else this.log.warn(fields, `exposed, and reachable from the network on ${spec.hostIp}`);
+    const reachable = spec.protocol === 'unix' ? [] : spec.hostIps.filter((ip) => !isLoopback(ip));
+    if (reachable.length === 0) this.log.info(fields, 'exposed');
+    else this.log.warn(fields, `exposed, and reachable from the network on ${reachable.join(' and ')}`);
   }
 }
 
-/** As somebody may name it who does not know that the policy gave it another address. */
-function withAskedAddress({ asked, spec }: Entry): PortSpec {
-  return asked.protocol === 'unix' || spec.protocol === 'unix' ? spec : { ...spec, hostIp: asked.hostIp };
+/** As somebody may name it who does not know that the policy gave it other addresses. */
+function withAskedAddresses({ asked, spec }: Entry): PortSpec {
+  return asked.protocol === 'unix' || spec.protocol === 'unix' ? spec : { ...spec, hostIps: asked.hostIps };
+}
+
+/** How many host ports a spec takes, whichever they are. */
+function portsOf(spec: PortSpec): number {
+  return spec.protocol === 'unix' ? 0 : endpointCount(spec);
+}
+
+/** The name of a forward without its options. */
+function endsOf(spec: PortSpec): string {
+  return formatSpec(withOptions(spec, undefined));
 }

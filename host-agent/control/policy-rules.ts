@@ -1,7 +1,8 @@
 import { MAX_CLAIMS } from '../../shared/claim-messages.ts';
+import type { PortRange } from '../../shared/port-range.ts';
 import { type Cidr, parseCidr } from '../../shared/rules/cidr.ts';
 import { type DestinationRule, parseDestinationRule } from '../../shared/rules/destination-rule.ts';
-import { ALL_PORTS, type PortRule, parsePortRule } from '../../shared/rules/port-rule.ts';
+import { ALL_PORTS, parsePortRule } from '../../shared/rules/port-rule.ts';
 import { checkDirectory } from '../../shared/rules/unix-directory.ts';
 import type { Said, Settings } from '../../shared/settings/settings.ts';
 import { POLICY_KEYS, type PolicyKey, type PUBLISH } from './policy-schema.ts';
@@ -19,7 +20,7 @@ export interface Rule<T> {
 export interface PolicyRules {
   readonly publish: Rule<(typeof PUBLISH)[number]>;
   readonly bind: Rule<readonly Cidr[]>;
-  readonly ports: Rule<readonly PortRule[]>;
+  readonly ports: Rule<readonly PortRange[]>;
   readonly privilegedPorts: Rule<boolean>;
   readonly unixDirectories: Rule<readonly string[]>;
   readonly destinations: Rule<readonly DestinationRule[]>;
@@ -41,8 +42,10 @@ const DEFAULT = 'the default';
 /** Longest text of a value in a message, characters. */
 const MAX_SHOWN = 200;
 
-/** What options of the command line say instead of the file. */
+/** What options of the command line say instead of the file, and what else the policy has to know. */
 export interface PolicyOptions {
+  /** Where host ports are chosen from that the policy says nothing of. */
+  readonly portRange?: PortRange;
   readonly unixDirectories?: readonly string[] | undefined;
 }
 

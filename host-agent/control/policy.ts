@@ -4,17 +4,21 @@
  */
 import { realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
-import { formatEndpoint } from '../../shared/ip.ts';
+import { compareIps } from '../../shared/ip.ts';
+import { type PortRange, portCount } from '../../shared/port-range.ts';
 import { hostEnd, type InetSpec, type PortSpec, type UnixSpec, vmEnd } from '../../shared/port-spec.ts';
+import { EPHEMERAL } from '../../shared/ports/allocator.ts';
 import { cidrHas } from '../../shared/rules/cidr.ts';
 import { destinationAllowed } from '../../shared/rules/destination-rule.ts';
-import { type PortRule, portsAllowed } from '../../shared/rules/port-rule.ts';
+import { commonPorts, portsAllowed } from '../../shared/rules/port-rule.ts';
 import { isBelow } from '../../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../../shared/settings/settings.ts';
 import { type PolicyOptions, type PolicyRules, policyRules, type Rule } from './policy-rules.ts';
 
 const FIRST_UNPRIVILEGED = 1_024;
+const LOOPBACK: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
 export class Policy {
   private readonly settings: Settings;
@@ -44,7 +48,8 @@ export class Policy {
     const admitted = spec.protocol === 'unix' ? spec : onLoopback(spec, rules);
     if (admitted.protocol === 'unix') await this.checkSocket(vm, admitted);
     else this.checkPort(vm, admitted);
-    if (!destinationAllowed(rules.destinations.value, destinationOf(spec)))
+    const { value } = rules.destinations;
+    if (!destinationsOf(spec).every((destination) => destinationAllowed(value, destination)))
       throw denied(vm, `${vmEnd(spec)} in the VM may not be dialled`, rules.destinations);
     return admitted;
   }
@@ -68,29 +73,33 @@ export class Policy {
     throw denied(vm, 'it may have no more forwards', maxForwards);
   }
 
-  /** Where a free port may be taken for who asks for any; undefined where every port will do. */
-  freePorts(vm: string): readonly PortRule[] | undefined {
+  /**
+   * Where free ports may be taken for who leaves the choice to us: undefined where all will do that are usually chosen
+   * from, else those of them that are allowed, or where none is, what else is.
+   */
+  freePorts(vm: string): readonly PortRange[] | undefined {
     const { ports, privilegedPorts } = this.of(vm);
-    if (privilegedPorts.value && portsAllowed(ports.value, 1, 65_535)) return undefined;
-    if (privilegedPorts.value) return ports.value;
-    return ports.value
-      .map(({ first, last }) => ({ first: Math.max(first, FIRST_UNPRIVILEGED), last }))
-      .filter(({ first, last }) => first <= last);
+    const usual = this.options.portRange ?? EPHEMERAL;
+    const least = { first: privilegedPorts.value ? 1 : FIRST_UNPRIVILEGED, last: 65_535 };
+    const allowed = ports.value.flatMap((range) => commonPorts(range, least) ?? []);
+    if (portsAllowed(allowed, usual)) return undefined;
+    const common = allowed.flatMap((range) => commonPorts(range, usual) ?? []);
+    return common.length > 0 ? common : allowed;
   }
 
-  private checkPort(vm: string, { hostIp, hostPort }: InetSpec): void {
+  private checkPort(vm: string, spec: InetSpec): void {
     const { bind, ports, privilegedPorts } = this.of(vm);
-    const where = formatEndpoint(hostIp, hostPort);
-    if (!bind.value.some((cidr) => cidrHas(cidr, hostIp)))
-      throw denied(vm, `${where} may not be opened`, bind);
+    const { hostIps, hostPorts } = spec;
+    const what = `${hostEnd(spec)} may not be opened`;
+    for (const ip of hostIps) if (!bind.value.some((cidr) => cidrHas(cidr, ip))) throw denied(vm, what, bind);
     // A request for any free port is carried out within the rules.
-    if (hostPort === 0) {
-      if (this.freePorts(vm)?.length === 0) throw denied(vm, `${where} may not be opened`, ports);
+    if (hostPorts.first === 0) {
+      if (this.freePorts(vm)?.length === 0) throw denied(vm, what, ports);
       return;
     }
-    if (!portsAllowed(ports.value, hostPort)) throw denied(vm, `${where} may not be opened`, ports);
-    if (!privilegedPorts.value && hostPort < FIRST_UNPRIVILEGED)
-      throw denied(vm, `${where} may not be opened`, privilegedPorts);
+    if (!portsAllowed(ports.value, hostPorts)) throw denied(vm, what, ports);
+    if (!privilegedPorts.value && hostPorts.first < FIRST_UNPRIVILEGED)
+      throw denied(vm, what, privilegedPorts);
   }
 
   private async checkSocket(vm: string, { hostPath }: UnixSpec): Promise<void> {
@@ -123,13 +132,19 @@ export class Policy {
 
 function onLoopback(spec: InetSpec, { publish }: PolicyRules): InetSpec {
   if (publish.value !== 'loopback') return spec;
-  if (spec.hostIp === '0.0.0.0') return { ...spec, hostIp: '127.0.0.1' };
-  return spec.hostIp === '::' ? { ...spec, hostIp: '::1' } : spec;
+  const hostIps = spec.hostIps.map((ip) => LOOPBACK[ip] ?? ip);
+  return { ...spec, hostIps: [...new Set(hostIps)].sort(compareIps) };
 }
 
-function destinationOf(spec: PortSpec): Parameters<typeof destinationAllowed>[1] {
-  if (spec.protocol === 'unix') return { protocol: 'unix', path: spec.vmPath };
-  return { protocol: spec.protocol, ip: spec.vmIp, port: spec.vmPort };
+/** All that would be dialled. */
+function destinationsOf(spec: PortSpec): Destination[] {
+  if (spec.protocol === 'unix') return [{ protocol: 'unix', path: spec.vmPath }];
+  const { protocol, vmIp: ip, vmPorts } = spec;
+  return Array.from({ length: portCount(vmPorts) }, (_, index) => ({
+    protocol,
+    ip,
+    port: vmPorts.first + index,
+  }));
 }
 
 function denied(vm: string, what: string, { text, from }: Rule<unknown>): BridgeError {

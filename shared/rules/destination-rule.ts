@@ -4,12 +4,13 @@
  */
 import type { Destination } from '../destination.ts';
 import { BridgeError, messageOf } from '../errors.ts';
+import type { PortRange } from '../port-range.ts';
 import { type Cidr, cidrHas, parseCidr } from './cidr.ts';
-import { ALL_PORTS, type PortRule, parsePortRule } from './port-rule.ts';
+import { ALL_PORTS, parsePortRule } from './port-rule.ts';
 import { checkDirectory, isBelow } from './unix-directory.ts';
 
 export type DestinationRule =
-  | { readonly kind: 'inet'; readonly cidr: Cidr; readonly ports: PortRule }
+  | { readonly kind: 'inet'; readonly cidr: Cidr; readonly ports: PortRange }
   | { readonly kind: 'unix'; readonly directory: string };
 
 /** @throws BridgeError BAD_REQUEST with the forms that it may have */

@@ -1,15 +1,10 @@
 import { BridgeError } from '../errors.ts';
+import type { PortRange } from '../port-range.ts';
 
-/** Ports from the first to the last, both included. */
-export interface PortRule {
-  readonly first: number;
-  readonly last: number;
-}
-
-export const ALL_PORTS: PortRule = { first: 1, last: 65_535 };
+export const ALL_PORTS: PortRange = { first: 1, last: 65_535 };
 
 /** Reads `80` or `8000-8099`. @throws BridgeError BAD_REQUEST */
-export function parsePortRule(text: string): PortRule {
+export function parsePortRule(text: string): PortRange {
   const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
   const first = Number(match?.[1]);
   const last = Number(match?.[2] ?? match?.[1]);
@@ -22,6 +17,12 @@ export function parsePortRule(text: string): PortRule {
 }
 
 /** Whether one of the rules has all these ports. */
-export function portsAllowed(rules: readonly PortRule[], first: number, last = first): boolean {
+export function portsAllowed(rules: readonly PortRange[], { first, last }: PortRange): boolean {
   return rules.some((rule) => rule.first <= first && last <= rule.last);
+}
+
+/** The ports that two have in common, if any. */
+export function commonPorts(a: PortRange, b: PortRange): PortRange | undefined {
+  const [first, last] = [Math.max(a.first, b.first), Math.min(a.last, b.last)];
+  return first <= last ? { first, last } : undefined;
 }

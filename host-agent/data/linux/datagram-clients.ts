@@ -12,6 +12,7 @@ export interface DatagramClientsOptions {
   readonly max: number;
   /** Of the whole VM. */
   readonly shared?: Limit;
+  readonly idleMs?: number | undefined;
   /** The one local address of the socket; empty where each datagram says it. */
   readonly bound: string;
   readonly now: () => number;
@@ -29,6 +30,11 @@ export class DatagramClients {
   constructor(options: DatagramClientsOptions) {
     this.options = options;
     this.flows = new FlowTable<Client>(options);
+  }
+
+  /** Silence after which a flow is over, milliseconds. */
+  get idleMs(): number {
+    return this.flows.idleMs;
   }
 
   get size(): number {

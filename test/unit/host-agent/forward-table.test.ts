@@ -4,6 +4,7 @@ import { Policy } from '../../../host-agent/control/policy.ts';
 import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
+import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
 import { parseSettings } from '../../../shared/settings/read-settings.ts';
 
@@ -20,7 +21,8 @@ beforeEach(() => {
   refuse = undefined;
   table = new ForwardTable((_vm, spec) => {
     if (refuse !== undefined) return Promise.reject(refuse);
-    const resolved = spec.protocol === 'unix' ? spec : { ...spec, hostPort: port++ };
+    const resolved =
+      spec.protocol === 'unix' || spec.hostPorts.first !== 0 ? spec : { ...spec, hostPorts: onePort(port++) };
     const forward = {
       close: async (options: { now: boolean }) => void closed.push(options),
       stats: () => ({ active: 1 }),
@@ -48,6 +50,28 @@ describe('ForwardTable', () => {
     refuse = new BridgeError('PORT_IN_USE', 'taken');
     await expect(claim()).rejects.toBe(refuse);
     expect(table.list()).toEqual([]);
+  });
+
+  it('refuses the same forward with other options, and finds it with or without them', async () => {
+    const of = (text: string) =>
+      ({ owner: 'api', lease: 'permanent', vm: 'default', spec: parseSpec(text) }) as const;
+    const open = new ForwardTable(
+      async (_vm, spec) => ({ resolved: spec, forward: { close: async () => {}, stats: () => ({}) } }),
+      silentLogger(),
+    );
+    const bare = 'tcp:127.0.0.1:80:tcp:10.0.0.1:80';
+    const made = await open.claim(of(`${bare}?idle-timeout=60`));
+    for (const options of ['', '?idle-timeout=61', '?wait=listening'])
+      await expect(open.claim(of(`${bare}${options}`))).rejects.toMatchObject({
+        code: 'PORT_IN_USE',
+        message: `${bare}${options}: it is published with other options already, as ${bare}?idle-timeout=60: unexpose that first`,
+      });
+    await open.claim({ ...of(bare), spec: parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.2:80?keepalive=9') });
+    expect(open.find(parseSpec(bare))).toEqual([made]);
+    expect(open.find(parseSpec(`${bare}?idle-timeout=60`))).toEqual([made]);
+    expect(open.find(parseSpec(`${bare}?idle-timeout=61`))).toEqual([]);
+    await open.release(made);
+    await open.claim(of(bare));
   });
 
   it('tells who asked that a claim was dropped, once, but not when the host agent stops', async () => {
@@ -78,7 +102,7 @@ describe('ForwardTable', () => {
     } as const;
     let ipv6 = false;
     const strict = new ForwardTable(async (_vm, spec) => {
-      if (spec.protocol !== 'unix' && spec.hostIp === '::' && !ipv6) throw noIpv6;
+      if (spec.protocol !== 'unix' && spec.hostIps.includes('::') && !ipv6) throw noIpv6;
       return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
     }, silentLogger());
     const noIpv6 = new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
@@ -98,6 +122,50 @@ describe('ForwardTable', () => {
     await table.release(claims[0]!);
     await claim();
     expect(table.list().length).toBe(MAX_FORWARDS);
+  });
+
+  it('counts host ports, at each address, and gives them back when they are released or could not be had', async () => {
+    const many = (ips: string, ports: string) =>
+      table.claim({
+        owner: 'api',
+        lease: 'permanent',
+        vm: 'default',
+        spec: parseSpec(`tcp:${ips}:${ports}:tcp:10.0.0.1:${ports}`),
+      });
+    const claims = [];
+    for (let i = 0; i < 4; i++) claims.push(await many('127.0.0.1,[::1]', '1000-2023'));
+    await expect(many('127.0.0.1', '80')).rejects.toMatchObject({
+      code: 'LIMIT_REACHED',
+      message: 'host ports: 8192 of at most 8192 are taken, 1 more cannot be had',
+    });
+    await table.release(claims[0]!);
+    await expect(many('127.0.0.1,[::1],[fd00::1]', '1000-2023')).rejects.toMatchObject({
+      code: 'LIMIT_REACHED',
+    });
+    refuse = new BridgeError('PORT_IN_USE', 'taken');
+    for (let i = 0; i < 3; i++)
+      await expect(many('127.0.0.1,[::1]', '1000-2023')).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    refuse = undefined;
+    await many('127.0.0.1,[::1]', '1000-2023');
+    expect(table.list().length).toBe(4);
+  });
+
+  it('the twin rule holds for ranges, and not for several addresses in one request', async () => {
+    const request = (hosts: string) =>
+      strict.claim({
+        owner: 'api',
+        lease: 'permanent',
+        vm: 'default',
+        spec: parseSpec(`tcp:${hosts}:80-89:tcp:10.0.0.1:80-89`),
+      });
+    const strict = new ForwardTable(async (_vm, spec) => {
+      if (spec.protocol !== 'unix' && spec.hostIps.includes('::'))
+        throw new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
+      return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
+    }, silentLogger());
+    await request('0.0.0.0');
+    expect((await request('[::]')).stats()).toEqual({ not_bound: 1 });
+    await expect(request('0.0.0.0,[::]')).rejects.toMatchObject({ code: 'ADDRESS_NOT_AVAILABLE' });
   });
 
   it('closing releases everything, also what is being opened just then', async () => {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Destination } from '../../../shared/destination.ts';
 import { formatIp } from '../../../shared/ip.ts';
+import { onePort } from '../../../shared/port-range.ts';
 import { cidrHas, parseCidr } from '../../../shared/rules/cidr.ts';
 import { destinationAllowed, parseDestinationRule } from '../../../shared/rules/destination-rule.ts';
 import { parsePortRule, portsAllowed } from '../../../shared/rules/port-rule.ts';
@@ -71,11 +72,11 @@ describe('CIDRs', () => {
 describe('ports', () => {
   it('are single ones and ranges', () => {
     const rules = [parsePortRule('80'), parsePortRule('8000-8099')];
-    expect([79, 80, 81, 7999, 8000, 8099, 8100].filter((port) => portsAllowed(rules, port))).toEqual([
-      80, 8000, 8099,
-    ]);
-    expect(portsAllowed(rules, 8000, 8099)).toBe(true);
-    expect(portsAllowed(rules, 8000, 8100)).toBe(false);
+    expect([79, 80, 81, 7999, 8000, 8099, 8100].filter((port) => portsAllowed(rules, onePort(port)))).toEqual(
+      [80, 8000, 8099],
+    );
+    expect(portsAllowed(rules, { first: 8000, last: 8099 })).toBe(true);
+    expect(portsAllowed(rules, { first: 8000, last: 8100 })).toBe(false);
   });
 
   it.each(['', '0', '0-1', '9-8', '1-65536', '80,81', ' 80', '80-'])('refuses %j', (text) => {

@@ -40,7 +40,7 @@ describe('a configuration file', () => {
       '[policy]\nprivilegedports = true',
       '/etc/pf.toml:2: unknown key policy.privilegedports; did you mean privileged-ports?',
     ],
-    ['zzzzzzzzzz = 1', /:1: unknown key zzzzzzzzzz; known are api, engine/],
+    ['zzzzzzzzzz = 1', /:1: unknown key zzzzzzzzzz; known are api, /],
     ['__proto__ = 1', /unknown key __proto__/],
     ['constructor = 1', /unknown key constructor/],
     ['workers = "3"', /:1: workers: it is a whole number from 1 to 64, not "3"/],

@@ -74,7 +74,7 @@ export class IncomingStream implements Watcher, Timed {
     const { shim } = this;
     const owner = shim.ownerOf(target.streamKey);
     if (owner === undefined) return this.deny();
-    const { destination } = target;
+    const { destination, details } = target;
     if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
     let admitted: Destination;
@@ -83,9 +83,11 @@ export class IncomingStream implements Watcher, Timed {
     } catch (error) {
       return this.answerNo(errnoNumber(error));
     }
-    if (destination.protocol === 'udp')
-      return shim.serveDatagrams(this.datagramTunnel(owner, streamId), destination, bytes.subarray(used));
-    const real = admitted === destination ? target : { ...target, ...targetOf(admitted) };
+    if (destination.protocol === 'udp') {
+      const udp = { destination, flowIdle: details?.flowIdle };
+      return shim.serveDatagrams(this.datagramTunnel(owner, streamId), udp, bytes.subarray(used));
+    }
+    const real = admitted === destination ? target : { ...target, ...targetOf(admitted, details?.keepalive) };
     new ShimConnection(shim, this.fd, owner, streamId, real).dial(bytes.subarray(used), left);
   }
 

@@ -1,0 +1,87 @@
+import type { Destination } from '../../shared/destination.ts';
+import type { ForwardOptions } from '../../shared/forward-options.ts';
+import type { Limit } from '../../shared/limit.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { BoundPort } from '../../shared/ports/bind-all.ts';
+import type { Endpoint } from '../../shared/ports/endpoints.ts';
+import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
+import { reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
+import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
+import type { DataLimits, Forward } from './forward.ts';
+import type { HostEngine } from './linux/host-engine.ts';
+import { StreamForward } from './stream-forward.ts';
+import type { LinkSource } from './tunnel.ts';
+import { UdpForward } from './udp-forward.ts';
+
+/** What serving a host port takes. */
+export interface ServeOptions {
+  readonly vm: string;
+  /** Of this port, for logs. */
+  readonly name: string;
+  readonly destination: Destination;
+  readonly settings: ForwardOptions;
+  readonly links: LinkSource;
+  readonly limits: DataLimits;
+  /** Counts the connections of all ports of a forward. */
+  readonly limit: Limit;
+  readonly log: Logger;
+}
+
+/** What taking a host port takes. */
+export interface BindOptions {
+  readonly engine: HostEngine | undefined;
+  readonly settings: ForwardOptions;
+  readonly log: Logger;
+}
+
+/** A TCP or UDP port of the host that is bound and answers nobody yet. */
+export interface HostPort extends BoundPort {
+  /** Lets clients in; the port is the forward's from now on. */
+  serve(options: ServeOptions): Forward;
+}
+
+/**
+ * Takes a port, on the engine where there is one, else on this thread.
+ * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE, PERMISSION_DENIED or IO
+ */
+export async function bindHostPort(
+  { protocol, ip, port }: Endpoint,
+  { engine, settings, log }: BindOptions,
+): Promise<HostPort> {
+  const where = { ip, port, log };
+  if (engine !== undefined)
+    return protocol === 'tcp' ? bindTcp(engine, { ...where, settings }) : bindUdp(engine, where);
+  if (protocol === 'tcp') {
+    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
+    const reservation = waitingPort ?? (await reserveTcp(where));
+    const waiting = waitingPort === undefined ? {} : { waitingPort };
+    return {
+      serve: (options) => {
+        const { newConnections } = options.limits;
+        return new StreamForward({ ...options, ...waiting, reservation, newConnections });
+      },
+      release: () => reservation.close(),
+    };
+  }
+  const reservation = await reserveUdp(where);
+  return {
+    serve: (options) => new UdpForward({ ...options, reservation }),
+    release: () => reservation.close(),
+  };
+}
+
+function bindTcp(engine: HostEngine, request: Parameters<HostEngine['listenTcp']>[0]): HostPort {
+  const listener = engine.listenTcp(request);
+  return {
+    serve: (options) => engine.serve(listener, options),
+    release: async () => engine.closeDescriptor(listener.fd),
+  };
+}
+
+function bindUdp(engine: HostEngine, request: { ip: string; port: number }): HostPort {
+  const bound = engine.datagrams.bind(request);
+  return {
+    serve: (options) => engine.datagrams.serve(bound, options),
+    release: async () => engine.closeDescriptor(bound.fd),
+  };
+}
