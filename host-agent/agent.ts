@@ -4,6 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
@@ -22,7 +23,7 @@ import { ForwardTable } from './control/forward-table.ts';
 import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
-import { type StreamOpener, VmLink } from './control/vm-link.ts';
+import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
 import { type AgentLimits, LIMITS, VmLimits } from './vm-limits.ts';
@@ -86,12 +87,24 @@ async function compose(
   const table = new ForwardTable(open, log, policy);
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
+    const { heartbeatMs } = config;
     const workers = engineOf(vm);
     const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
       vm,
-      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
+      new VmLink({
+        name: vm,
+        identity,
+        legacyPeer,
+        heartbeatMs,
+        lane,
+        log: log.child({ vm }),
+        signal,
+        claims,
+        ...path,
+        ...(await tokenOf(config, vm)),
+      }),
     );
   }
 
@@ -107,7 +120,7 @@ async function compose(
   scope.defer(() => table.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
-    const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
+    const vms = () => [...links.values()].map(({ view }) => view);
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
@@ -125,6 +138,15 @@ async function compose(
 
 function policyOf({ settings, unixDirectories, portRange }: HostConfig): Policy {
   return new Policy(settings, { unixDirectories, portRange });
+}
+
+/** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
+async function tokenOf(config: HostConfig, vm: string): Promise<Pick<VmLinkOptions, 'readToken'>> {
+  const path = config.tokenFiles.find((each) => each.vm === vm)?.path;
+  if (path === undefined) return {};
+  const read = tokenReader(path);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */
@@ -174,7 +196,7 @@ async function listenForVm(
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))
-      .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
+      .catch((error: Error) => link.admission.report(error));
   };
   const listener = await listen(each.address, 'vm', accept, log, options);
   scope.defer(() => link.close());

@@ -1,5 +1,6 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import type { PortRange } from '../shared/port-range.ts';
 import { readPorts } from '../shared/port-spec-cursor.ts';
 import { EPHEMERAL } from '../shared/ports/allocator.ts';
@@ -24,6 +25,12 @@ export interface VmPeers {
   readonly peers: PeerCids;
 }
 
+/** The file of the token that a VM has to have too, on the command line `NAME=PATH` or `PATH`. */
+export interface VmToken {
+  readonly vm: string;
+  readonly path: string;
+}
+
 export interface HostConfig {
   /** Shims that we dial. */
   readonly connect: readonly VmAddress<TransportAddress | HostEndAddress>[];
@@ -35,10 +42,14 @@ export interface HostConfig {
   readonly api: string | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
+  /** VMs that have to prove themselves. */
+  readonly tokenFiles: readonly VmToken[];
   /** Host ports for those who leave the choice to us. */
   readonly portRange: PortRange;
   /** For each VM. */
   readonly links: ReadonlyMap<string, LinkPreferences>;
+  /** How often a shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
   readonly workers: number | undefined;
@@ -59,9 +70,11 @@ export interface HostOptions {
   readonly control?: readonly string[];
   readonly api?: string;
   readonly peerCid?: readonly string[];
+  readonly tokenFile?: readonly string[];
   readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
+  readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
   readonly unixDirectory?: readonly string[];
@@ -81,6 +94,7 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     const { vm, rest } = splitVmName(text);
     return { vm, peers: parsePeerCids(rest) };
   });
+  const tokenFiles = (options.tokenFile ?? []).map(parseTokenFile);
   const vms = [...connect, ...listen].map(({ vm }) => vm);
   if (vms.length === 0)
     throw new BridgeError(
@@ -108,11 +122,23 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
       'BAD_REQUEST',
       `--peer-cid is for VM "${unknown.vm}", which has no --connect or --listen; write --peer-cid NAME=<cids>`,
     );
+  checkTokenFiles(tokenFiles, vms);
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
   const { api } = options;
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
+  const heartbeatMs = parseHeartbeat(options.heartbeat);
   const unixDirectories = options.unixDirectory?.map(checkDirectory);
-  const rest = { api, peerCids, portRange, links, settings, unixDirectories, ...engineOptions(options) };
+  const rest = {
+    api,
+    peerCids,
+    tokenFiles,
+    portRange,
+    links,
+    heartbeatMs,
+    settings,
+    unixDirectories,
+    ...engineOptions(options),
+  };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
@@ -127,6 +153,24 @@ function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPr
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {
   const { vm, rest } = splitVmName(text);
   return { vm, address: parse(rest) };
+}
+
+function parseTokenFile(text: string): VmToken {
+  const { vm, rest: path } = splitVmName(text);
+  if (path === '') throw new BridgeError('BAD_REQUEST', `--token-file "${text}" names no file`);
+  return { vm, path };
+}
+
+function checkTokenFiles(tokenFiles: readonly VmToken[], vms: readonly string[]): void {
+  const unknown = tokenFiles.find(({ vm }) => !vms.includes(vm));
+  if (unknown !== undefined)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `--token-file is for VM "${unknown.vm}", which has no --connect or --listen; write --token-file NAME=PATH`,
+    );
+  const names = tokenFiles.map(({ vm }) => vm);
+  const twice = names.find((vm, index) => names.indexOf(vm) !== index);
+  if (twice !== undefined) throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two --token-file`);
 }
 
 /** `FROM-TO`, or one port. */

@@ -5,11 +5,13 @@ import {
   configOption,
   engineOption,
   givenOptions,
+  heartbeatOption,
   logLevelOption,
   repeat,
   untilSignalled,
   workersOption,
 } from '../shared/cli.ts';
+import { writeNewToken } from '../shared/link/token-file.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -41,6 +43,11 @@ export function addHostCommands(program: Command): void {
       repeat,
     )
     .option(
+      '--token-file <[name=]path>',
+      'the VM has to prove that it has the token in this file, and we prove it too; may repeat',
+      repeat,
+    )
+    .option(
       '--port-range <from-to>',
       'host ports for requests that leave the choice to us (default: 49153-65535)',
     )
@@ -54,6 +61,7 @@ export function addHostCommands(program: Command): void {
       repeat,
     )
     .addOption(configOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .action((_options: object, command: Command) => runHostAgent(givenOptions(command)));
 
@@ -82,6 +90,15 @@ export function addHostCommands(program: Command): void {
       const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
       const { forwards } = await new ApiClient(options.api).unexpose(spec, options.vm, options.now ?? false);
       for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
+    });
+
+  program
+    .command('token')
+    .description('write a new random token for --token-file of both sides; the file gets mode 0600')
+    .argument('<file>', 'a new file')
+    .action(async (file: string) => {
+      await writeNewToken(file);
+      process.stdout.write(`${file}\n`);
     });
 
   program

@@ -50,6 +50,12 @@ const VM: SettingTable = {
       unless: 'CIDs from 3 on, those of VMs',
       about: 'Who may connect to `listen` and `control` over vsock: `CID[,CID...]` or `any`.',
     },
+    'token-file': {
+      kind: 'text',
+      unless: 'no token',
+      about:
+        'File of the token that the VM has to prove that it has, and that we prove to have ([security.md](security.md#identity)).',
+    },
     lane: { ...LANE, unless: 'what the top of the file says' },
     'legacy-peer': { ...LEGACY_PEER, unless: 'what the top of the file says' },
     policy: {
@@ -66,6 +72,14 @@ export const HOST_SCHEMA: Schema = {
       kind: 'text',
       unless: 'no API',
       about: 'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`.',
+    },
+    heartbeat: {
+      kind: 'number',
+      min: 1,
+      max: 3_600,
+      unless: '10',
+      about:
+        'Seconds after which the other side is asked whether it is there; silent for three times as long, it is dead.',
     },
     'port-range': {
       kind: 'text',

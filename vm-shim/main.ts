@@ -1,6 +1,13 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { engineOption, logLevelOption, repeat, untilSignalled, workersOption } from '../shared/cli.ts';
+import {
+  engineOption,
+  heartbeatOption,
+  logLevelOption,
+  repeat,
+  untilSignalled,
+  workersOption,
+} from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -33,6 +40,10 @@ export function addVmCommands(program: Command): void {
     )
     .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
     .option(
+      '--token-file <path>',
+      'the host agent has to prove that it has the token in this file, and we prove it too',
+    )
+    .option(
       '--allow-destination <destination>',
       'what the host may dial here: CIDR[:PORTS] or unix:DIR; may repeat (default: everything)',
       repeat,
@@ -40,6 +51,7 @@ export function addVmCommands(program: Command): void {
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .enablePositionalOptions()
     .action(runShim);

@@ -29,8 +29,8 @@ beforeAll(async () => {
     return { resolved: spec, forward };
   }, silentLogger());
   const vms = () => [
-    { name: 'a', up: true, lane: 'dedicated' },
-    { name: 'b', up: false, lane: undefined },
+    { name: 'a', up: true, lane: 'dedicated', rttMs: 0.25, token: true, authFailures: 3 },
+    { name: 'b', up: false, lane: undefined, rttMs: undefined, token: false, authFailures: 0 },
   ];
   close = await serveApi(parseAddress(`unix://${path}`), { table, vms, log: silentLogger() });
 });
