@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
+import { Policy } from '../../../host-agent/control/policy.ts';
+import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
+import { parseSettings } from '../../../shared/settings/read-settings.ts';
 
 const SPEC = parseSpec('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
 
@@ -206,4 +209,65 @@ describe('ForwardTable', () => {
     expect(table.list()).toEqual([]);
     expect(closed.length).toBe(2);
   });
+
+  it('opens only what the policy admits, and what it makes of a request', async () => {
+    const policy = policyOf('publish = "loopback"\nports = ["4000-4001"]\nmax-forwards = 2');
+    const opened: string[] = [];
+    const strict = new ForwardTable(
+      async (_vm, spec) => {
+        opened.push(formatSpec(spec));
+        return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
+      },
+      silentLogger(),
+      policy,
+    );
+    const ask = (spec: string) =>
+      strict.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec: parseSpec(spec) });
+    await expect(ask('tcp:0.0.0.0:80:tcp:10.0.0.1:80')).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(opened).toEqual([]);
+    const made = await ask('tcp:0.0.0.0:4000:tcp:10.0.0.1:80');
+    expect(opened).toEqual(['tcp:127.0.0.1:4000:tcp:10.0.0.1:80']);
+    expect(strict.find(parseSpec('tcp:0.0.0.0:4000:tcp:10.0.0.1:80'))).toEqual([made]);
+    await ask('tcp:127.0.0.1:4001:tcp:10.0.0.1:80');
+    await expect(ask('udp:127.0.0.1:4001:udp:10.0.0.1:80')).rejects.toThrow(/max-forwards = 2/);
+    await strict.release(made);
+    await ask('udp:127.0.0.1:4001:udp:10.0.0.1:80');
+  });
+
+  it('ends what another policy does not allow, tells its owner, and keeps the rest', async () => {
+    const told: Array<string | undefined> = [];
+    const request = {
+      lease: 'link',
+      vm: 'default',
+      onReleased: (why?: BridgeError) => told.push(why?.code),
+    } as const;
+    const kept = await table.claim({ ...request, owner: 'a', spec: SPEC });
+    await table.claim({ ...request, owner: 'b', spec: SPEC });
+    await table.enforce(policyOf('ports = ["4000"]'));
+    expect(table.list()).toEqual([kept]);
+    expect(told).toEqual(['POLICY_DENIED']);
+    expect(closed).toEqual([{ now: true }]);
+  });
+
+  it('does not hand out what the policy stopped allowing while it was opened', async () => {
+    let finish = (): void => {};
+    const slow = new ForwardTable(async (_vm, spec) => {
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return { resolved: spec, forward: { close: async (how) => void closed.push(how), stats: () => ({}) } };
+    }, silentLogger());
+    const spec = parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.1:80');
+    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec });
+    await new Promise((resolve) => setImmediate(resolve));
+    await slow.enforce(policyOf('ports = []'));
+    finish();
+    await expect(claiming).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(closed).toHaveLength(1);
+    expect(slow.list()).toEqual([]);
+  });
 });
+
+function policyOf(text: string): Policy {
+  return new Policy(parseSettings(`[policy]\n${text}`, 'pf.toml', HOST_SCHEMA));
+}
