@@ -17,8 +17,10 @@ import { type ListenOptions, listen } from '../shared/transport/listen.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
+import { PermanentForwards } from './control/permanent-forwards.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
+import { StateFile } from './control/state/state-file.ts';
 import { type StreamOpener, VmLink } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
@@ -87,14 +89,15 @@ async function compose(
     log,
   );
   for (const vm of vms) {
-    const { legacyPeer, lane } = config;
+    const { legacyPeer, lane, graceMs } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
-    const claims = new ShimClaims({ table, vm, log });
+    const claims = new ShimClaims({ table, vm, log, graceMs });
     links.set(
       vm,
       new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
     );
   }
+  const permanent = await restorePermanent(config, table, vms, log, scope);
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope, bridge);
@@ -106,13 +109,34 @@ async function compose(
     urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
+  scope.defer(() => permanent.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
-    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
+    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, permanent, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   return { urls, threads: engine?.pool };
+}
+
+/** Before a shim is heard: what is permanent has its ports first. */
+async function restorePermanent(
+  config: HostConfig,
+  table: ForwardTable,
+  vms: readonly string[],
+  log: Logger,
+  scope: Scope,
+): Promise<PermanentForwards> {
+  const state = config.state === undefined ? undefined : await StateFile.open(config.state, log);
+  if (state !== undefined) scope.defer(() => state.close());
+  if (state === undefined && config.api !== undefined)
+    log.info('forwards made through the API end with this process: there is no --state');
+  // Closed here as well, in case that the rest of the start fails.
+  scope.defer(() => table.close());
+  const permanent = new PermanentForwards({ table, state, vms, log });
+  scope.defer(() => permanent.close());
+  await permanent.restore();
+  return permanent;
 }
 
 /** The engine is loaded only where it is wanted and works. */

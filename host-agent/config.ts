@@ -5,6 +5,11 @@ import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
+/** How long the claims of a VM shim outlive its link unless told, milliseconds. */
+const DEFAULT_GRACE_MS = 30_000;
+/** A day. */
+const MAX_GRACE_S = 86_400;
+
 /** The VM of every URL that names none. */
 export const DEFAULT_VM = 'default';
 
@@ -29,6 +34,10 @@ export interface HostConfig {
   readonly control: readonly VmAddress[];
   /** Path of the API's unix socket. */
   readonly api: string | undefined;
+  /** Path of the file that permanent forwards live in; without one they end with the host agent. */
+  readonly state: string | undefined;
+  /** How long the claims of a VM shim outlive its link, milliseconds. */
+  readonly graceMs: number;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
   readonly legacyPeer: boolean;
@@ -43,6 +52,8 @@ export interface HostOptions {
   readonly listen?: readonly string[];
   readonly control?: readonly string[];
   readonly api?: string;
+  readonly state?: string;
+  readonly grace?: string;
   readonly peerCid?: readonly string[];
   readonly legacyPeer?: boolean;
   readonly lane?: string;
@@ -83,9 +94,19 @@ export function hostConfig(options: HostOptions): HostConfig {
   const lane = options.lane ?? 'auto';
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
-  const { api, legacyPeer = false } = options;
-  const rest = { api, peerCids, legacyPeer, lane, ...engineOptions(options) };
+  const { api, state, legacyPeer = false } = options;
+  const graceMs = parseGrace(options.grace);
+  const rest = { api, state, graceMs, peerCids, legacyPeer, lane, ...engineOptions(options) };
   return Object.freeze({ connect, listen, control, ...rest });
+}
+
+/** Seconds, also parts of one. */
+function parseGrace(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_GRACE_MS;
+  const seconds = /^\d{1,6}(?:\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(seconds <= MAX_GRACE_S))
+    throw new BridgeError('BAD_REQUEST', `--grace ${text}: seconds from 0 to ${MAX_GRACE_S} are taken`);
+  return Math.round(seconds * 1_000);
 }
 
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {

@@ -2,9 +2,10 @@ import type { ForwardList } from './api-client.ts';
 
 const HEADINGS = ['SPEC', 'VM', 'OWNER', 'SINCE', 'ACTIVE', 'UP', 'DOWN'];
 
-/** The table that `portferry list` prints, and a line for each VM whose link is down. */
+/** The table that `portferry list` prints, a line for each forward that failed, and one for each VM whose link is down. */
 export function formatList({ forwards, vms }: ForwardList): string {
-  const rows = forwards.map(({ spec, vm, owner, since, stats }) => [
+  const published = forwards.filter(({ state }) => state !== 'failed');
+  const rows = published.map(({ spec, vm, owner, since, stats }) => [
     spec,
     vm,
     owner,
@@ -21,8 +22,11 @@ export function formatList({ forwards, vms }: ForwardList): string {
       .join('  ')
       .trimEnd(),
   );
+  const failed = forwards
+    .filter(({ state }) => state === 'failed')
+    .map(({ spec, vm, error }) => `not published: ${spec} (VM ${vm}): ${error?.message} [${error?.code}]`);
   const down = vms.filter(({ up }) => !up).map(({ name }) => `no link to VM ${name}`);
-  return `${[...lines, ...down].join('\n')}\n`;
+  return `${[...lines, ...failed, ...down].join('\n')}\n`;
 }
 
 function formatBytes(bytes: number): string {

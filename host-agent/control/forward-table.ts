@@ -21,6 +21,8 @@ export interface ClaimRequest {
   readonly lease: Lease;
   readonly vm: string;
   readonly spec: PortSpec;
+  /** It is one of many tries: what it fails of is not logged, and not looked into. */
+  readonly quiet?: boolean;
   /** Told when the claim is dropped, by whomever; not when the host agent stops. */
   readonly onReleased?: () => void;
 }
@@ -68,10 +70,11 @@ export class ForwardTable {
     } catch (error) {
       this.limit.give();
       const { owner, vm } = request;
-      this.log.warn(
-        { owner, vm, spec: formatSpec(request.spec) },
-        `not exposed: ${(error as Error).message}`,
-      );
+      if (request.quiet !== true)
+        this.log.warn(
+          { owner, vm, spec: formatSpec(request.spec) },
+          `not exposed: ${(error as Error).message}`,
+        );
       throw error;
     }
     const { resolved, forward } = opened;

@@ -152,24 +152,34 @@ export class Pair {
   /** The control filesystem that the shim serves. */
   readonly portFsUrl = this.group.unixUrl('port-fs.sock');
   readonly api = join(this.dir, 'api.sock');
+  /** A state file, for whoever wants one. */
+  readonly state = join(this.dir, 'state');
   readonly lane: LaneChoice;
   readonly engine: EngineChoice;
   readonly shimOptions: readonly string[];
+  readonly hostOptions: (pair: Pair) => readonly string[];
   shim!: Running;
   host!: Running;
 
-  private constructor(lane: LaneChoice, engine: EngineChoice, shimOptions: readonly string[]) {
+  private constructor(
+    lane: LaneChoice,
+    engine: EngineChoice,
+    shimOptions: readonly string[],
+    hostOptions: (pair: Pair) => readonly string[],
+  ) {
     this.lane = lane;
     this.engine = engine;
     this.shimOptions = shimOptions;
+    this.hostOptions = hostOptions;
   }
 
   static async start(
     lane: LaneChoice = 'auto',
     engine: EngineChoice = 'auto',
     shimOptions: readonly string[] = [],
+    hostOptions: (pair: Pair) => readonly string[] = () => [],
   ): Promise<Pair> {
-    const pair = new Pair(lane, engine, shimOptions);
+    const pair = new Pair(lane, engine, shimOptions, hostOptions);
     pair.startShim();
     pair.startHost();
     try {
@@ -193,7 +203,7 @@ export class Pair {
   startHost(): Running {
     const { shimUrl, controlUrl, api, lane, engine } = this;
     const args = ['--connect', shimUrl, '--control', controlUrl, '--api', api, '--lane', lane];
-    args.push('--engine', engine);
+    args.push('--engine', engine, ...this.hostOptions(this));
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }

@@ -1,0 +1,183 @@
+/** Forwards made through the API live in the state file, whatever happens to the host agent. */
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { callApi, type ForwardList, listForwards } from '../helpers/api.ts';
+import { logLines, loopback, Pair, type Running, runPortferry, until } from '../helpers/processes.ts';
+import { roundTrip } from '../helpers/stream-client.ts';
+import type { StreamServer } from '../helpers/stream-server.ts';
+import { serveStreams } from '../helpers/stream-server.ts';
+import { tcpEcho } from '../helpers/tcp-echo.ts';
+
+let pair: Pair;
+let echo: StreamServer;
+let state: string;
+
+beforeEach(async () => {
+  echo = await tcpEcho();
+});
+afterEach(async () => {
+  await pair?.close();
+  await echo?.close();
+});
+
+async function start(engine: 'auto' | 'portable' = 'auto'): Promise<void> {
+  pair = await Pair.start('auto', engine, [], (each) => ['--state', each.state]);
+  state = pair.state;
+}
+
+async function restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<Running> {
+  await pair.host.kill(signal);
+  const host = pair.startHost();
+  await pair.linked();
+  return host;
+}
+
+const specs = async (): Promise<string[]> =>
+  (await listForwards(pair.api)).forwards.map(({ spec }) => spec).sort();
+const list = (): ReturnType<typeof runPortferry> => runPortferry('list', '--api', pair.api);
+
+describe('permanent forwards', () => {
+  it.each(['SIGKILL', 'SIGTERM'] as const)(
+    'are back at the same port after %s of the host agent',
+    async (signal) => {
+      await start();
+      const { spec, port } = await pair.expose(`${echo.port}`); // through the command line, any free port
+      const other = await pair.expose(loopback('tcp', echo.port));
+      await restart(signal);
+      expect(await specs()).toEqual([spec, other.spec].sort());
+      expect(await roundTrip(port, 'again')).toBe('again');
+
+      expect((await runPortferry('unexpose', spec, '--api', pair.api)).stdout).toBe(`${spec}\n`);
+      await restart(signal);
+      expect(await specs()).toEqual([other.spec]);
+    },
+  );
+
+  it('on the portable engine too', async () => {
+    await start('portable');
+    const { port } = await pair.expose(loopback('tcp', echo.port));
+    await restart();
+    expect(await roundTrip(port, 'again')).toBe('again');
+  });
+
+  it('claims of others are not among them', async () => {
+    await start();
+    const [ours] = await Promise.all([
+      pair.claim(loopback('tcp', echo.port)),
+      pair.claim(loopback('tcp', echo.port), pair.portFsUrl),
+    ]);
+    await ours.running.kill('SIGTERM');
+    await pair.host.kill('SIGTERM');
+    expect(() => readFileSync(state)).toThrow('ENOENT');
+  });
+
+  it('whose port is taken at the start are listed with the reason, and published when it is free', async () => {
+    await start();
+    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
+    await pair.host.kill('SIGKILL');
+    const thief = await serveStreams((socket) => void socket.destroy(), port);
+    pair.startHost();
+    await pair.linked();
+    const { stdout } = await list();
+    expect(stdout).toContain(
+      `not published: ${spec} (VM default): Bind for 127.0.0.1:${port} failed: port is already`,
+    );
+    expect(stdout).toContain('[PORT_IN_USE]');
+    const { forwards } = await listForwards(pair.api);
+    expect(forwards).toMatchObject([{ spec, state: 'failed', error: { code: 'PORT_IN_USE' }, owner: 'api' }]);
+    await thief.close();
+    await until('the port to be ours', () =>
+      roundTrip(port, 'again').then(
+        (answer) => answer === 'again',
+        () => false,
+      ),
+    );
+    expect((await listForwards(pair.api)).forwards).toMatchObject([{ spec, state: 'published' }]);
+  });
+
+  it('that failed can be removed', async () => {
+    await start();
+    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
+    await pair.host.kill('SIGKILL');
+    const thief = await serveStreams((socket) => void socket.destroy(), port);
+    pair.startHost();
+    await pair.linked();
+    expect((await runPortferry('unexpose', spec, '--api', pair.api)).stdout).toBe(`${spec}\n`);
+    await thief.close();
+    await restart();
+    expect(await specs()).toEqual([]);
+  });
+});
+
+describe('the state file', () => {
+  it('after kill -9 at any moment has all that was answered, and nothing that was not asked for', async () => {
+    await start();
+    let known: string[] = [];
+    for (let round = 0; round < 4; round++) {
+      const asked = new Set(known);
+      const answered = new Set(known);
+      const limit = 3 + round * 17;
+      const requests = Array.from({ length: 120 }, async (_, index) => {
+        const wanted = loopback('tcp', 10_000 + round * 1_000 + index);
+        asked.add(wanted);
+        const { status, body } = await callApi(pair.api, 'POST', { spec: wanted }).catch(() => ({
+          status: 0,
+          body: {},
+        }));
+        if (status !== 201) return;
+        answered.add((body as { spec: string }).spec);
+        if (answered.size === known.length + limit) void pair.host.kill('SIGKILL');
+      });
+      await Promise.all(requests);
+      await restart();
+      const { forwards } = await listForwards(pair.api);
+      const found = forwards.map(({ spec }) => spec);
+      expect(found).toEqual(expect.arrayContaining([...answered]));
+      const containers = new Set([...asked].map((spec) => spec.split(':').at(-1)));
+      expect(found.filter((spec) => !containers.has(spec.split(':').at(-1)))).toEqual([]);
+      expect(pair.host.stderr()).not.toContain('damaged');
+      known = found;
+    }
+    expect(known.length).toBeGreaterThan(60);
+  });
+
+  it('that is damaged is set aside, and the log says so', async () => {
+    await start();
+    await pair.expose(loopback('tcp', echo.port));
+    await pair.host.kill('SIGKILL');
+    truncateSync(state, 100);
+    const host = pair.startHost();
+    await pair.linked();
+    expect((await listForwards(pair.api)).forwards).toEqual([]);
+    const aside = readdirSync(pair.dir).filter((name) => name.startsWith('state.damaged-'));
+    expect(aside.length).toBe(1);
+    const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('is damaged'));
+    expect(line).toMatchObject({ level: 50, aside: expect.stringContaining(aside[0]!) });
+    expect(readFileSync(join(pair.dir, aside[0]!)).length).toBe(100);
+  });
+
+  it('belongs to one host agent', async () => {
+    await start();
+    const args = ['--connect', 'unix:///nonexistent', '--state', state];
+    const second = await runPortferry('host-agent', ...args);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain(`a host agent with process id ${pair.host.pid} uses it`);
+    expect(second.stderr).toContain('[STATE_IN_USE]');
+    expect((await list()).code).toBe(0);
+  });
+
+  it('that cannot be written refuses the request, and publishes nothing', async () => {
+    await start();
+    // A file where the new content would be made a directory: even root cannot write it.
+    const { mkdirSync, rmSync } = await import('node:fs');
+    mkdirSync(`${state}.new`);
+    writeFileSync(join(`${state}.new`, 'in the way'), '');
+    const { code, stderr } = await runPortferry('expose', loopback('tcp', echo.port), '--api', pair.api);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`the state file ${state}`);
+    expect((await callApi(pair.api, 'GET')).body as ForwardList).toMatchObject({ forwards: [] });
+    rmSync(`${state}.new`, { recursive: true });
+    await pair.expose(loopback('tcp', echo.port));
+  });
+});
