@@ -143,6 +143,20 @@ export function errnoNumber(error: unknown): number {
   return name !== undefined && name in ERRNO ? ERRNO[name as ErrnoName] : ERRNO.EIO;
 }
 
+/** The message with its code in brackets behind it: how errors read where there is nothing but text. */
+export function textWithCode(error: unknown): string {
+  return error instanceof BridgeError ? `${error.message} [${error.code}]` : messageOf(error);
+}
+
+/** The error that a text of `textWithCode` stands for; `otherwise` is the code of one that names none of ours. */
+export function errorOfText(text: string, otherwise: ErrorCode): BridgeError {
+  const match = /^(.*) \[([A-Z_]+)\]$/s.exec(text);
+  const code = match?.[2];
+  return code !== undefined && isErrorCode(code)
+    ? new BridgeError(code, match![1]!)
+    : new BridgeError(otherwise, text);
+}
+
 /** The message of anything thrown, for an error text that wraps it. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -2,12 +2,13 @@
  * The one table of claims. Every front door (9P tree, API) makes and drops claims here and nowhere else; a
  * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
  */
-import { BridgeError } from '../../shared/errors.ts';
+import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
 import type { Forward } from '../data/forward.ts';
+import { explainRefusal } from './conflict.ts';
 
 /** Forwards at once, of all VMs. */
 export const MAX_FORWARDS = 4_096;
@@ -69,13 +70,7 @@ export class ForwardTable {
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.limit.give();
-      const { owner, vm } = request;
-      if (request.quiet !== true)
-        this.log.warn(
-          { owner, vm, spec: formatSpec(request.spec) },
-          `not exposed: ${(error as Error).message}`,
-        );
-      throw error;
+      throw request.quiet === true ? error : await this.refused(request, error);
     }
     const { resolved, forward } = opened;
     const entry: Entry = {
@@ -135,6 +130,13 @@ export class ForwardTable {
     if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
     this.log.warn({ vm, spec: formatSpec(spec) }, 'granted but not bound: this host has no IPv6');
     return { resolved: spec, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
+  }
+
+  /** Says why, in the log and to whom asked. */
+  private async refused({ owner, vm, spec }: ClaimRequest, error: unknown): Promise<unknown> {
+    const explained = await explainRefusal(error, spec, this.entries);
+    this.log.warn({ owner, vm, spec: formatSpec(spec) }, `not exposed: ${messageOf(explained)}`);
+    return explained;
   }
 
   private logExposed({ owner, vm, spec }: Entry): void {

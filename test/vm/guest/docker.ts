@@ -45,7 +45,7 @@ async function dockerCases(cases: Cases, vm: DockerVm): Promise<void> {
     same(code, 125, 'the exit code of docker run');
     matches(
       said,
-      /Error starting userland proxy: Bind for 0\.0\.0\.0:8082 failed: port is already allocated\./,
+      /Error starting userland proxy: Bind for 0\.0\.0\.0:8082 failed: port is already allocated: VM "\w+" has 0\.0\.0\.0:8082 /,
       'what it says',
     );
     same((await callApi(vm.api, 'DELETE', { spec })).status, 200, 'removing it');
