@@ -97,6 +97,9 @@ const DEFAULT_ERRNO: Record<ErrorCode, ErrnoName> = {
   IO: 'EIO',
 };
 
+/** All codes, in the order of docs/troubleshooting.md. */
+export const ERROR_CODES = Object.keys(DEFAULT_ERRNO) as readonly ErrorCode[];
+
 /** Whether a text from a wire is one of our codes. */
 export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(DEFAULT_ERRNO, text);
