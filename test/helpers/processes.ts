@@ -148,6 +148,8 @@ export class Pair {
   readonly group = new ProcessGroup();
   readonly dir = this.group.dir;
   readonly shimUrl = this.group.unixUrl('shim.sock');
+  /** Where the host agent dials: the shim, unless somebody stands between. */
+  linkUrl = this.shimUrl;
   readonly controlUrl = this.group.unixUrl('control.sock');
   /** The control filesystem that the shim serves. */
   readonly portFsUrl = this.group.unixUrl('port-fs.sock');
@@ -201,9 +203,10 @@ export class Pair {
   }
 
   startHost(): Running {
-    const { shimUrl, controlUrl, api, lane, engine } = this;
-    const args = ['--connect', shimUrl, '--control', controlUrl, '--api', api, '--lane', lane];
-    args.push('--engine', engine, ...this.hostOptions(this));
+    const options = this.hostOptions(this);
+    const { linkUrl, controlUrl, api, lane, engine } = this;
+    const args = ['--connect', linkUrl, '--control', controlUrl, '--api', api, '--lane', lane];
+    args.push('--engine', engine, ...options);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }

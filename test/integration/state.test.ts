@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callApi, type ForwardList, listForwards } from '../helpers/api.ts';
 import { logLines, loopback, Pair, type Running, runPortferry, until } from '../helpers/processes.ts';
-import { roundTrip } from '../helpers/stream-client.ts';
+import { refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
@@ -38,75 +38,58 @@ const specs = async (): Promise<string[]> =>
 const list = (): ReturnType<typeof runPortferry> => runPortferry('list', '--api', pair.api);
 
 describe('permanent forwards', () => {
-  it.each(['SIGKILL', 'SIGTERM'] as const)(
-    'are back at the same port after %s of the host agent',
-    async (signal) => {
-      await start();
-      const { spec, port } = await pair.expose(`${echo.port}`); // through the command line, any free port
-      const other = await pair.expose(loopback('tcp', echo.port));
-      await restart(signal);
-      expect(await specs()).toEqual([spec, other.spec].sort());
-      expect(await roundTrip(port, 'again')).toBe('again');
-
-      expect((await runPortferry('unexpose', spec, '--api', pair.api)).stdout).toBe(`${spec}\n`);
-      await restart(signal);
-      expect(await specs()).toEqual([other.spec]);
-    },
-  );
-
-  it('on the portable engine too', async () => {
-    await start('portable');
-    const { port } = await pair.expose(loopback('tcp', echo.port));
-    await restart();
+  it.each([
+    ['SIGKILL', 'auto'],
+    ['SIGTERM', 'portable'],
+  ] as const)('are back at the same port after %s of the host agent, %s engine', async (signal, engine) => {
+    await start(engine);
+    const { spec, port } = await pair.expose(`${echo.port}`); // through the command line, any free port
+    const other = await pair.expose(loopback('tcp', echo.port));
+    // What others claim is not permanent.
+    const claim = await pair.claim(loopback('tcp', echo.port));
+    await restart(signal);
+    expect(await specs()).toEqual([spec, other.spec].sort());
     expect(await roundTrip(port, 'again')).toBe('again');
+    expect(await refuses(claim.port)).toBe(true);
+
+    expect((await runPortferry('unexpose', spec, '--api', pair.api)).stdout).toBe(`${spec}\n`);
+    await restart(signal);
+    expect(await specs()).toEqual([other.spec]);
   });
 
-  it('claims of others are not among them', async () => {
+  it('whose port is taken at the start are listed with the reason, published when it is free, or removed', async () => {
     await start();
-    const [ours] = await Promise.all([
-      pair.claim(loopback('tcp', echo.port)),
-      pair.claim(loopback('tcp', echo.port), pair.portFsUrl),
-    ]);
-    await ours.running.kill('SIGTERM');
-    await pair.host.kill('SIGTERM');
-    expect(() => readFileSync(state)).toThrow('ENOENT');
-  });
-
-  it('whose port is taken at the start are listed with the reason, and published when it is free', async () => {
-    await start();
-    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
+    const [first, second] = await Promise.all([1, 2].map(() => pair.expose(loopback('tcp', echo.port))));
     await pair.host.kill('SIGKILL');
-    const thief = await serveStreams((socket) => void socket.destroy(), port);
+    const thieves = await Promise.all(
+      [first!, second!].map(({ port }) => serveStreams((socket) => void socket.destroy(), port)),
+    );
     pair.startHost();
     await pair.linked();
     const { stdout } = await list();
-    expect(stdout).toContain(
-      `not published: ${spec} (VM default): Bind for 127.0.0.1:${port} failed: port is already`,
-    );
-    expect(stdout).toContain('[PORT_IN_USE]');
+    for (const { spec, port } of [first!, second!]) {
+      const where = `127.0.0.1:${port}`;
+      const why = `Bind for ${where} failed: port is already allocated`;
+      expect(stdout).toContain(`not published: ${spec} (VM default): ${why}: `);
+      expect(stdout).toContain(` (process ${process.pid}) has ${where} [PORT_IN_USE]\n`);
+    }
     const { forwards } = await listForwards(pair.api);
-    expect(forwards).toMatchObject([{ spec, state: 'failed', error: { code: 'PORT_IN_USE' }, owner: 'api' }]);
-    await thief.close();
+    expect(forwards).toMatchObject([{}, {}].map(() => ({ state: 'failed', error: { code: 'PORT_IN_USE' } })));
+
+    const removed = await runPortferry('unexpose', second!.spec, '--api', pair.api);
+    expect(removed.stdout).toBe(`${second!.spec}\n`);
+    await Promise.all(thieves.map((thief) => thief.close()));
     await until('the port to be ours', () =>
-      roundTrip(port, 'again').then(
+      roundTrip(first!.port, 'again').then(
         (answer) => answer === 'again',
         () => false,
       ),
     );
-    expect((await listForwards(pair.api)).forwards).toMatchObject([{ spec, state: 'published' }]);
-  });
-
-  it('that failed can be removed', async () => {
-    await start();
-    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
-    await pair.host.kill('SIGKILL');
-    const thief = await serveStreams((socket) => void socket.destroy(), port);
-    pair.startHost();
-    await pair.linked();
-    expect((await runPortferry('unexpose', spec, '--api', pair.api)).stdout).toBe(`${spec}\n`);
-    await thief.close();
+    expect((await listForwards(pair.api)).forwards).toMatchObject([
+      { spec: first!.spec, state: 'published' },
+    ]);
     await restart();
-    expect(await specs()).toEqual([]);
+    expect(await specs()).toEqual([first!.spec]);
   });
 });
 
@@ -157,7 +140,7 @@ describe('the state file', () => {
     expect(readFileSync(join(pair.dir, aside[0]!)).length).toBe(100);
   });
 
-  it('belongs to one host agent', async () => {
+  it('belongs to one host agent, and what cannot be written there is not published', async () => {
     await start();
     const args = ['--connect', 'unix:///nonexistent', '--state', state];
     const second = await runPortferry('host-agent', ...args);
@@ -165,11 +148,8 @@ describe('the state file', () => {
     expect(second.stderr).toContain(`a host agent with process id ${pair.host.pid} uses it`);
     expect(second.stderr).toContain('[STATE_IN_USE]');
     expect((await list()).code).toBe(0);
-  });
 
-  it('that cannot be written refuses the request, and publishes nothing', async () => {
-    await start();
-    // A file where the new content would be made a directory: even root cannot write it.
+    // One that cannot be written refuses the request, and nothing is published. A file where the new content would be made a directory: even root cannot write it.
     const { mkdirSync, rmSync } = await import('node:fs');
     mkdirSync(`${state}.new`);
     writeFileSync(join(`${state}.new`, 'in the way'), '');
