@@ -6,6 +6,7 @@ import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
+import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
@@ -84,10 +85,11 @@ async function compose(
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
   const limitsOf = dataLimits(limits, connections, vms, log);
-  const table = new ForwardTable(
-    (vm, spec) => openForward(spec, { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine }),
-    log,
-  );
+  const wildcard = wildcardPorts(config, engine, log);
+  const table = new ForwardTable((vm, spec) => {
+    const options = { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine, wildcard };
+    return openForward(spec, options);
+  }, log);
   for (const vm of vms) {
     const { legacyPeer, lane, graceMs } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
@@ -145,6 +147,17 @@ async function startEngine(config: HostConfig, limit: Limit, log: Logger): Promi
   if (start === undefined) return undefined;
   const { HostEngine } = await import('./data/linux/host-engine.ts');
   return new HostEngine({ ...start, limit, log });
+}
+
+function wildcardPorts(
+  { wildcard }: HostConfig,
+  engine: HostEngine | undefined,
+  log: Logger,
+): WildcardPorts | undefined {
+  if (wildcard === undefined) return undefined;
+  if (engine === undefined) return new WildcardPorts(wildcard);
+  log.warn('--wildcard-privileged does nothing here: what Linux denies at one address, it denies at all');
+  return undefined;
 }
 
 /** What each VM may use: of several, none may use up what all have together. */

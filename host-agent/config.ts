@@ -1,5 +1,6 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import type { WildcardRules } from '../shared/ports/wildcard-ports.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
@@ -7,6 +8,8 @@ import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 
 /** How long the claims of a VM shim outlive its link unless told, milliseconds. */
 const DEFAULT_GRACE_MS = 30_000;
+/** Ports below it are privileged (IPPORT_RESERVED). */
+const PRIVILEGED = 1024;
 /** A day. */
 const MAX_GRACE_S = 86_400;
 
@@ -38,6 +41,8 @@ export interface HostConfig {
   readonly state: string | undefined;
   /** How long the claims of a VM shim outlive its link, milliseconds. */
   readonly graceMs: number;
+  /** Which TCP ports may be taken at every address for one; undefined for none. */
+  readonly wildcard: WildcardRules | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
   readonly legacyPeer: boolean;
@@ -54,6 +59,8 @@ export interface HostOptions {
   readonly api?: string;
   readonly state?: string;
   readonly grace?: string;
+  readonly wildcardPrivileged?: boolean;
+  readonly wildcardBelow?: string;
   readonly peerCid?: readonly string[];
   readonly legacyPeer?: boolean;
   readonly lane?: string;
@@ -96,8 +103,23 @@ export function hostConfig(options: HostOptions): HostConfig {
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, state, legacyPeer = false } = options;
   const graceMs = parseGrace(options.grace);
-  const rest = { api, state, graceMs, peerCids, legacyPeer, lane, ...engineOptions(options) };
+  const rest = {
+    api,
+    state,
+    graceMs,
+    wildcard: wildcardRules(options),
+    peerCids,
+    legacyPeer,
+    lane,
+    ...engineOptions(options),
+  };
   return Object.freeze({ connect, listen, control, ...rest });
+}
+
+/** --wildcard-below is for tests: it makes other systems do what macOS needs. */
+function wildcardRules({ wildcardPrivileged, wildcardBelow }: HostOptions): WildcardRules | undefined {
+  if (wildcardBelow !== undefined) return { below: Number(wildcardBelow), always: true };
+  return wildcardPrivileged === true ? { below: PRIVILEGED, always: false } : undefined;
 }
 
 /** Seconds, also parts of one. */

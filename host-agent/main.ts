@@ -35,6 +35,11 @@ export function addHostCommands(program: Command): void {
     )
     .option('--grace <seconds>', 'how long what a VM shim claimed outlives its link (default: 30)')
     .option(
+      '--wildcard-privileged',
+      'where one address is denied (macOS, ports below 1024): listen at all, and reset clients of the others',
+    )
+    .addOption(new Option('--wildcard-below <port>').hideHelp())
+    .option(
       '--peer-cid <[name=]cids>',
       'who may connect to --listen and --control over vsock: CID[,CID...] or any; may repeat (default: VMs, CIDs from 3 on)',
       repeat,

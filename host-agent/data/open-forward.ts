@@ -4,6 +4,7 @@ import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
+import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import type { HostEngine } from './linux/host-engine.ts';
 import { StreamForward } from './stream-forward.ts';
@@ -17,6 +18,8 @@ export interface OpenForwardOptions {
   /** The VM, and the engine that carries its streams, where that is not this thread. */
   readonly vm: string;
   readonly engine: HostEngine | undefined;
+  /** Takes TCP ports that are denied at one address only, on the portable engine. */
+  readonly wildcard: WildcardPorts | undefined;
 }
 
 /**
@@ -48,7 +51,7 @@ export async function openForward(
     return { resolved, forward: engine.serve(listener, { ...options, name, destination }) };
   }
   if (spec.protocol === 'tcp') {
-    const reservation = await reserveTcp(where);
+    const reservation = await reserveTcp({ ...where, wildcard: options.wildcard });
     const resolved = { ...spec, hostPort: reservation.port };
     const name = formatSpec(resolved);
     return { resolved, forward: new StreamForward({ ...options, name, destination, reservation }) };

@@ -10,7 +10,7 @@ export interface SearchBounds {
   readonly descriptors: number;
 }
 
-const BOUNDS: SearchBounds = { ms: 500, descriptors: 50_000 };
+const BOUNDS: SearchBounds = { ms: 2_000, descriptors: 50_000 };
 /** Searches at once; whoever comes while so many run is told without a name. */
 const MAX_SEARCHES = 2;
 /** Processes that are looked at side by side. */
