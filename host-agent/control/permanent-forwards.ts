@@ -15,6 +15,8 @@ export const OWNER = 'api';
 const RETRY_MS = 5_000;
 /** Every so many tries it is looked for anew who has the port: that costs more than a try. */
 const LOOK_EVERY = 12;
+/** At the start it is looked for so many only, so that many that fail do not delay it. */
+const LOOKS_AT_START = 8;
 
 export interface PermanentForwardsOptions {
   readonly table: Pick<ForwardTable, 'claim' | 'release'>;
@@ -69,6 +71,7 @@ export class PermanentForwards {
     for (const each of state.found) {
       const wanted = new Wanted(each);
       this.wanted.add(wanted);
+      if (this.failed().length > LOOKS_AT_START) wanted.tries = 1;
       await this.try(wanted);
     }
     const failed = this.failed().length;
@@ -101,6 +104,7 @@ export class PermanentForwards {
       await this.save();
     } catch (error) {
       this.end(wanted);
+      this.saveAgain();
       await this.options.table.release(claim, { now: true });
       throw error;
     }
@@ -122,6 +126,7 @@ export class PermanentForwards {
       await this.save();
     } catch (error) {
       for (const each of found) this.wanted.add(each);
+      this.saveAgain();
       throw error;
     }
     for (const each of found) this.end(each);
@@ -147,6 +152,11 @@ export class PermanentForwards {
   private save(): Promise<void> {
     const forwards = [...this.wanted].map(({ spec, vm }) => ({ spec, vm }));
     return this.options.state?.save(forwards) ?? Promise.resolve();
+  }
+
+  /** What could not be written was taken back; a later write, begun before that, may have written it all the same. */
+  private saveAgain(): void {
+    this.save().catch(() => undefined); // the next change tries it again
   }
 
   private end(wanted: Wanted): void {
@@ -205,12 +215,13 @@ export class PermanentForwards {
 
   private fail(wanted: Wanted, error: BridgeError): void {
     const { log, retryMs = RETRY_MS } = this.options;
-    if (wanted.failure === undefined) wanted.failedSince = new Date();
+    const first = wanted.failure === undefined;
+    if (first) wanted.failedSince = new Date();
     // A quiet try does not look for who has the port: what the last look found is worth more.
     const looked = wanted.tries % LOOK_EVERY === 1;
     if (wanted.failure?.code !== error.code || looked) wanted.failure = error;
     const { spec, vm } = wanted;
-    if (wanted.tries <= 1)
+    if (first)
       log.warn(
         { spec, vm, code: error.code },
         `not published: ${error.message}; tried again every ${retryMs / 1000} s`,

@@ -17,6 +17,7 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
     const reservation = await reserveUnix({ path: lock });
     reservation.start((socket) => {
       socket.on('error', () => {}); // it did not wait for the answer
+      socket.setTimeout(ANSWER_MS, () => socket.destroy());
       socket.end(`${process.pid}\n`).resume();
     });
     return () => reservation.close();

@@ -10,12 +10,14 @@ import { until } from '../../helpers/processes.ts';
 const spec = (port: number): string => `tcp:127.0.0.1:${port}:tcp:10.0.0.1:80`;
 
 let taken: Set<number>;
+/** Claims that were refused and looked into. */
+let loud: number;
 let saved: readonly SavedForward[];
 let refuseSave: BridgeError | undefined;
 let table: ForwardTable;
 let permanent: PermanentForwards;
 
-function start(found: readonly SavedForward[]): PermanentForwards {
+function start(found: readonly SavedForward[], retryMs = 5): PermanentForwards {
   let next = 40_000;
   table = new ForwardTable(async (_vm, wanted) => {
     if (wanted.protocol === 'unix') throw new Error('not here');
@@ -31,11 +33,18 @@ function start(found: readonly SavedForward[]): PermanentForwards {
     saved = forwards;
   };
   permanent = new PermanentForwards({
-    table,
+    table: {
+      claim: (request) =>
+        table.claim(request).catch((error) => {
+          if (request.quiet !== true) loud++;
+          throw error;
+        }),
+      release: (claim, options) => table.release(claim, options),
+    },
     state: { found, save },
     vms: ['a', 'b'],
     log: silentLogger(),
-    retryMs: 5,
+    retryMs,
   });
   return permanent;
 }
@@ -43,6 +52,7 @@ const published = (): string[] => table.list().map((claim) => formatSpec(claim.s
 
 beforeEach(() => {
   taken = new Set();
+  loud = 0;
   refuseSave = undefined;
 });
 afterEach(() => permanent.close());
@@ -114,6 +124,15 @@ describe('permanent forwards', () => {
     refuseSave = undefined;
     await permanent.expose('b', parseSpec(spec(82)));
     expect(saved.map((each) => each.spec)).toEqual([spec(80), spec(82)]);
+  });
+
+  it('that fail at the start are looked into a few times only', async () => {
+    const found = Array.from({ length: 20 }, (_, index) => ({ spec: spec(100 + index), vm: 'a' }));
+    for (let port = 100; port < 120; port++) taken.add(port);
+    start(found, 60_000);
+    await permanent.restore();
+    expect(permanent.failed().length).toBe(20);
+    expect(loud).toBe(8);
   });
 
   it('that somebody else ends are listed as failed, and come back', async () => {
