@@ -105,24 +105,32 @@ export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(DEFAULT_ERRNO, text);
 }
 
+/** A port of the host, or the path of a socket there, that an error is about. */
+export type HostPlace =
+  | { readonly protocol: 'tcp' | 'udp'; readonly ip: string; readonly port: number }
+  | { readonly protocol: 'unix'; readonly path: string };
+
 export class BridgeError extends Error {
   override readonly name = 'BridgeError';
   readonly code: ErrorCode;
   /** Linux errno number for wires. */
   readonly errno: number;
+  /** What could not be had, for whoever wants to find out why. */
+  readonly place: HostPlace | undefined;
 
   /**
    * @param code stable code
    * @param message for people: what was tried, on which address, why it failed, what to do
-   * @param options `errno` overrides the number that belongs to the code; `cause` keeps the original
+   * @param options `errno` overrides the number that belongs to the code; `cause` keeps the original; `place` is what could not be had
    */
   constructor(
     code: ErrorCode,
     message: string,
-    options: { errno?: ErrnoName | number; cause?: unknown } = {},
+    options: { errno?: ErrnoName | number; cause?: unknown; place?: HostPlace | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
+    this.place = options.place;
     const errno = options.errno ?? DEFAULT_ERRNO[code];
     this.errno = typeof errno === 'number' ? errno : ERRNO[errno];
   }

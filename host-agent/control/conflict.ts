@@ -1,6 +1,6 @@
-import { BridgeError } from '../../shared/errors.ts';
-import { hostEnd, type PortSpec } from '../../shared/port-spec.ts';
-import type { Wanted } from '../../shared/ports/diagnosis/diagnosis.ts';
+import { BridgeError, type HostPlace } from '../../shared/errors.ts';
+import { formatEndpoint } from '../../shared/ip.ts';
+import type { PortSpec } from '../../shared/port-spec.ts';
 import { because, explain, inTheWay } from '../../shared/ports/diagnosis/explain.ts';
 import { overlaps } from '../../shared/ports/diagnosis/overlap.ts';
 import type { Claim } from './forward-table.ts';
@@ -10,26 +10,28 @@ import type { Claim } from './forward-table.ts';
  * VM that asked hears of it too: names of VMs and of processes, never what they publish.
  * @param claims those that hold a port now
  */
-export async function explainRefusal(
-  error: unknown,
-  spec: PortSpec,
-  claims: Iterable<Claim>,
-): Promise<unknown> {
+export async function explainRefusal(error: unknown, claims: Iterable<Claim>): Promise<unknown> {
   if (!(error instanceof BridgeError)) return error;
-  const wanted = wantedOf(spec);
-  if (error.code === 'PORT_IN_USE')
-    for (const { vm, owner, spec: held } of claims)
-      if (isInTheWay(wantedOf(held), wanted))
-        return because(error, `VM "${vm}" has ${inTheWay(hostEnd(held), wanted)} (published by ${owner})`);
-  return explain(error, wanted);
+  const { code, place } = error;
+  if (code === 'PORT_IN_USE' && place !== undefined)
+    for (const { vm, owner, spec } of claims)
+      for (const held of placesOf(spec))
+        if (isInTheWay(held, place))
+          return because(error, `VM "${vm}" has ${inTheWay(textOf(held), place)} (published by ${owner})`);
+  return explain(error);
 }
 
-function wantedOf(spec: PortSpec): Wanted {
-  if (spec.protocol === 'unix') return { protocol: 'unix', path: spec.hostPath };
-  return { protocol: spec.protocol, ip: spec.hostIp, port: spec.hostPort };
+/** What a claim holds on the host. */
+function placesOf(spec: PortSpec): HostPlace[] {
+  if (spec.protocol === 'unix') return [{ protocol: 'unix', path: spec.hostPath }];
+  return [{ protocol: spec.protocol, ip: spec.hostIp, port: spec.hostPort }];
 }
 
-function isInTheWay(held: Wanted, wanted: Wanted): boolean {
+function textOf(place: HostPlace): string {
+  return place.protocol === 'unix' ? place.path : formatEndpoint(place.ip, place.port);
+}
+
+function isInTheWay(held: HostPlace, wanted: HostPlace): boolean {
   if (held.protocol === 'unix' || wanted.protocol === 'unix')
     return held.protocol === 'unix' && wanted.protocol === 'unix' && held.path === wanted.path;
   return (

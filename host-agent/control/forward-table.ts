@@ -134,7 +134,7 @@ export class ForwardTable {
 
   /** Says why, in the log and to whom asked. */
   private async refused({ owner, vm, spec }: ClaimRequest, error: unknown): Promise<unknown> {
-    const explained = await explainRefusal(error, spec, this.entries);
+    const explained = await explainRefusal(error, this.entries);
     this.log.warn({ owner, vm, spec: formatSpec(spec) }, `not exposed: ${messageOf(explained)}`);
     return explained;
   }

@@ -1,20 +1,8 @@
 /** Why a port cannot be had, as far as the system tells. Asked after a refusal only, bounded, and never an error itself. */
+import type { HostPlace } from '../../errors.ts';
 
-/** A port that was asked for. */
-export interface WantedPort {
-  readonly protocol: 'tcp' | 'udp';
-  /** Canonical; 0.0.0.0 and :: stand for every address of their family. */
-  readonly ip: string;
-  readonly port: number;
-}
-
-/** A unix socket that was asked for. */
-export interface WantedPath {
-  readonly protocol: 'unix';
-  readonly path: string;
-}
-
-export type Wanted = WantedPort | WantedPath;
+/** A port that was asked for; 0.0.0.0 and :: stand for every address of their family. */
+export type WantedPort = Exclude<HostPlace, { protocol: 'unix' }>;
 
 /** Who has it. */
 export interface Holder {
@@ -28,7 +16,7 @@ export interface Holder {
 
 /** What one system tells. */
 export interface PortDiagnosis {
-  findHolder(wanted: Wanted): Promise<Holder | undefined>;
+  findHolder(wanted: HostPlace): Promise<Holder | undefined>;
   /** Why the system denies it, and what would help: a text for people, or undefined. */
   whyDenied(wanted: WantedPort): Promise<string | undefined>;
 }

@@ -1,7 +1,8 @@
 /** Linux tells by /proc. A socket that is bound and neither listens nor is connected is in no table there. */
 import { open, readFile } from 'node:fs/promises';
+import type { HostPlace } from '../../errors.ts';
 import { formatEndpoint } from '../../ip.ts';
-import type { Holder, PortDiagnosis, Wanted, WantedPort } from './diagnosis.ts';
+import type { Holder, PortDiagnosis, WantedPort } from './diagnosis.ts';
 import { overlaps } from './overlap.ts';
 import { findProcess } from './proc-fd.ts';
 import { parseProcNet, parseProcUnix, type SocketRow } from './proc-net.ts';
@@ -13,7 +14,7 @@ const LEAST_PORT = '/proc/sys/net/ipv4/ip_unprivileged_port_start';
 
 export const diagnosis: PortDiagnosis = { findHolder, whyDenied };
 
-async function findHolder(wanted: Wanted): Promise<Holder | undefined> {
+async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
   if (wanted.protocol === 'unix') {
     for await (const text of linesOf('unix')) {
       const inode = parseProcUnix(text, wanted.path);

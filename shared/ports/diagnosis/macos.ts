@@ -1,6 +1,7 @@
 /** macOS tells by lsof(8), which shows the processes of other users to root only. Never run there. */
+import type { HostPlace } from '../../errors.ts';
 import { formatEndpoint } from '../../ip.ts';
-import type { Holder, PortDiagnosis, Wanted, WantedPort } from './diagnosis.ts';
+import type { Holder, PortDiagnosis, WantedPort } from './diagnosis.ts';
 import { localAddress, parseLsof } from './lsof.ts';
 import { overlaps } from './overlap.ts';
 import { outputOf } from './run-tool.ts';
@@ -9,7 +10,7 @@ const PRIVILEGED = 1024;
 
 export const diagnosis: PortDiagnosis = { findHolder, whyDenied };
 
-async function findHolder(wanted: Wanted): Promise<Holder | undefined> {
+async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
   if (wanted.protocol === 'unix') {
     const [file] = parseLsof(await outputOf('lsof', ['-nP', '-Fpcn', '--', wanted.path]));
     return file && { where: wanted.path, process: file, user: undefined };

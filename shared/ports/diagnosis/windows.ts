@@ -1,13 +1,14 @@
 /** Windows tells by netstat, tasklist and netsh. Never run there. */
+import type { HostPlace } from '../../errors.ts';
 import { formatEndpoint } from '../../ip.ts';
-import { type Holder, type PortDiagnosis, plainName, type Wanted, type WantedPort } from './diagnosis.ts';
+import { type Holder, type PortDiagnosis, plainName, type WantedPort } from './diagnosis.ts';
 import { parseExcludedRanges, parseNetstat, parseTasklist } from './netstat.ts';
 import { overlaps } from './overlap.ts';
 import { outputOf } from './run-tool.ts';
 
 export const diagnosis: PortDiagnosis = { findHolder, whyDenied };
 
-async function findHolder(wanted: Wanted): Promise<Holder | undefined> {
+async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
   if (wanted.protocol === 'unix') return undefined;
   const { protocol, ip, port } = wanted;
   const rows = parseNetstat(await outputOf('netstat', ['-ano']));

@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { BridgeError } from '../../../../shared/errors.ts';
-import type { Holder, PortDiagnosis, Wanted } from '../../../../shared/ports/diagnosis/diagnosis.ts';
+import { BridgeError, type HostPlace } from '../../../../shared/errors.ts';
+import type { Holder, PortDiagnosis } from '../../../../shared/ports/diagnosis/diagnosis.ts';
 import { explain } from '../../../../shared/ports/diagnosis/explain.ts';
 import { overlaps } from '../../../../shared/ports/diagnosis/overlap.ts';
 
-const TAKEN = new BridgeError('PORT_IN_USE', 'Bind for 127.0.0.1:80 failed: port is already allocated');
-const DENIED = new BridgeError('PERMISSION_DENIED', 'Bind for 127.0.0.1:80 failed: permission denied');
-const WANTED: Wanted = { protocol: 'tcp', ip: '127.0.0.1', port: 80 };
+const WANTED: HostPlace = { protocol: 'tcp', ip: '127.0.0.1', port: 80 };
+const ALREADY = 'Bind for 127.0.0.1:80 failed: port is already allocated';
+const taken = (place?: HostPlace) => new BridgeError('PORT_IN_USE', ALREADY, { place });
+const denied = (place?: HostPlace) => new BridgeError('PERMISSION_DENIED', 'Bind … denied', { place });
 const nginx = { pid: 7, command: 'nginx' };
 
 const system = (holder: Holder | undefined, why?: string): PortDiagnosis => ({
   findHolder: async () => holder,
   whyDenied: async () => why,
 });
-const said = async (holder: Holder, wanted: Wanted = WANTED): Promise<string> =>
-  ((await explain(TAKEN, wanted, system(holder))) as Error).message.replace(`${TAKEN.message}: `, '');
+const said = async (holder: Holder, wanted: HostPlace = WANTED): Promise<string> =>
+  (await explain(taken(wanted), system(holder))).message.replace(`${ALREADY}: `, '');
 
 describe('explain', () => {
   it('names who has the port', async () => {
@@ -25,7 +26,7 @@ describe('explain', () => {
     expect(await said({ where: '0.0.0.0:80', process: nginx, user })).toBe(
       'nginx (process 7) has 0.0.0.0:80, which includes 127.0.0.1:80',
     );
-    const any: Wanted = { protocol: 'tcp', ip: '0.0.0.0', port: 80 };
+    const any: HostPlace = { protocol: 'tcp', ip: '0.0.0.0', port: 80 };
     expect(await said({ where: '127.0.0.1:80', process: nginx, user }, any)).toBe(
       'nginx (process 7) has 127.0.0.1:80, which 0.0.0.0:80 includes',
     );
@@ -41,23 +42,27 @@ describe('explain', () => {
   });
 
   it('keeps code, errno and cause', async () => {
-    expect(await explain(TAKEN, WANTED, system({ where: 'x', process: nginx, user: 0 }))).toMatchObject({
+    const error = taken(WANTED);
+    expect(await explain(error, system({ where: 'x', process: nginx, user: 0 }))).toMatchObject({
       code: 'PORT_IN_USE',
       errno: 98,
-      cause: TAKEN,
+      place: WANTED,
+      cause: error,
     });
   });
 
   it('says what would help where something was denied', async () => {
-    const error = (await explain(DENIED, WANTED, system(undefined, 'do this'))) as BridgeError;
-    expect([error.code, error.message]).toEqual(['PERMISSION_DENIED', `${DENIED.message}: do this`]);
+    const error = await explain(denied(WANTED), system(undefined, 'do this'));
+    expect([error.code, error.message]).toEqual(['PERMISSION_DENIED', 'Bind … denied: do this']);
   });
 
   it('leaves alone what it knows nothing of', async () => {
-    expect(await explain(TAKEN, WANTED, system(undefined))).toBe(TAKEN);
-    expect(await explain(DENIED, { protocol: 'unix', path: '/x' }, system(undefined, 'no'))).toBe(DENIED);
-    const other = new BridgeError('IO', 'x');
-    expect(await explain(other, WANTED, system({ where: 'x', process: nginx, user: 0 }))).toBe(other);
+    const somebody = system({ where: 'x', process: nginx, user: 0 }, 'no');
+    const other = new BridgeError('IO', 'x', { place: WANTED });
+    for (const error of [taken(), denied(), denied({ protocol: 'unix', path: '/x' }), other])
+      expect(await explain(error, somebody)).toBe(error);
+    const unknown = taken(WANTED);
+    expect(await explain(unknown, system(undefined))).toBe(unknown);
   });
 
   it('is no reason to fail', async () => {
@@ -65,9 +70,9 @@ describe('explain', () => {
       findHolder: () => Promise.reject(new Error('no lsof')),
       whyDenied: () => Promise.reject(new Error('no')),
     };
-    expect(await explain(TAKEN, WANTED, broken)).toMatchObject({
+    expect(await explain(taken(WANTED), broken)).toMatchObject({
       code: 'PORT_IN_USE',
-      message: `${TAKEN.message}: why, the system did not say (no lsof)`,
+      message: `${ALREADY}: why, the system did not say (no lsof)`,
     });
   });
 });
