@@ -154,12 +154,10 @@ export class Pair {
   /** The control filesystem that the shim serves. */
   readonly portFsUrl = this.group.unixUrl('port-fs.sock');
   readonly api = join(this.dir, 'api.sock');
-  /** A state file, for whoever wants one. */
-  readonly state = join(this.dir, 'state');
   readonly lane: LaneChoice;
   readonly engine: EngineChoice;
   readonly shimOptions: readonly string[];
-  readonly hostOptions: (pair: Pair) => readonly string[];
+  readonly hostOptions: readonly string[];
   shim!: Running;
   host!: Running;
 
@@ -167,7 +165,7 @@ export class Pair {
     lane: LaneChoice,
     engine: EngineChoice,
     shimOptions: readonly string[],
-    hostOptions: (pair: Pair) => readonly string[],
+    hostOptions: readonly string[],
   ) {
     this.lane = lane;
     this.engine = engine;
@@ -175,13 +173,16 @@ export class Pair {
     this.hostOptions = hostOptions;
   }
 
+  /** @param prepare runs before anything is started */
   static async start(
     lane: LaneChoice = 'auto',
     engine: EngineChoice = 'auto',
     shimOptions: readonly string[] = [],
-    hostOptions: (pair: Pair) => readonly string[] = () => [],
+    hostOptions: readonly string[] = [],
+    prepare: (pair: Pair) => void = () => {},
   ): Promise<Pair> {
     const pair = new Pair(lane, engine, shimOptions, hostOptions);
+    prepare(pair);
     pair.startShim();
     pair.startHost();
     try {
@@ -203,10 +204,9 @@ export class Pair {
   }
 
   startHost(): Running {
-    const options = this.hostOptions(this);
     const { linkUrl, controlUrl, api, lane, engine } = this;
     const args = ['--connect', linkUrl, '--control', controlUrl, '--api', api, '--lane', lane];
-    args.push('--engine', engine, ...options);
+    args.push('--engine', engine, ...this.hostOptions);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }

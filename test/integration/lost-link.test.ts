@@ -38,11 +38,10 @@ async function start(
   ...options: string[]
 ): Promise<Wired> {
   let wire: LinkWire | undefined;
-  const pair = await Pair.start(lane, engine, [], (each) => {
+  const pair = await Pair.start(lane, engine, [], options, (each) => {
     wire = new LinkWire(join(each.dir, 'wire.sock'), pathOf(each.shimUrl));
     each.linkUrl = each.group.unixUrl('wire.sock');
     void wire.mend();
-    return options;
   });
   running.push({ pair, wire: wire! });
   return { pair, wire: wire! };

@@ -86,7 +86,7 @@ describe.skipIf(process.platform !== 'linux')('--wildcard-privileged', () => {
 
   // Only macOS denies one address and gives all: what it does then is done here for a port that anybody may have.
   it('listens at all addresses and serves the one that was asked for', async () => {
-    const pair = await Pair.start('auto', 'portable', [], () => ['--wildcard-below', '65536']);
+    const pair = await Pair.start('auto', 'portable', [], ['--wildcard-below', '65536']);
     open.push(() => pair.close());
     const [echo, hello] = await Promise.all([
       tcpEcho(),
@@ -113,7 +113,7 @@ describe.skipIf(process.platform !== 'linux')('--wildcard-privileged', () => {
   });
 
   it.skipIf(!engines.includes('linux'))('says that it does nothing on the Linux engine', async () => {
-    const pair = await Pair.start('auto', 'linux', [], () => ['--wildcard-privileged']);
+    const pair = await Pair.start('auto', 'linux', [], ['--wildcard-privileged']);
     open.push(() => pair.close());
     expect(pair.host.stderr()).toContain('--wildcard-privileged does nothing here');
   });

@@ -1,5 +1,14 @@
 /** Forwards made through the API live in the state file, whatever happens to the host agent. */
-import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callApi, type ForwardList, listForwards } from '../helpers/api.ts';
@@ -11,19 +20,22 @@ import { tcpEcho } from '../helpers/tcp-echo.ts';
 
 let pair: Pair;
 let echo: StreamServer;
+let dir: string;
 let state: string;
 
 beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'portferry-'));
+  state = join(dir, 'state');
   echo = await tcpEcho();
 });
 afterEach(async () => {
   await pair?.close();
   await echo?.close();
+  rmSync(dir, { recursive: true, force: true });
 });
 
 async function start(engine: 'auto' | 'portable' = 'auto'): Promise<void> {
-  pair = await Pair.start('auto', engine, [], (each) => ['--state', each.state]);
-  state = pair.state;
+  pair = await Pair.start('auto', engine, [], ['--state', state]);
 }
 
 async function restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<Running> {
@@ -133,11 +145,11 @@ describe('the state file', () => {
     const host = pair.startHost();
     await pair.linked();
     expect((await listForwards(pair.api)).forwards).toEqual([]);
-    const aside = readdirSync(pair.dir).filter((name) => name.startsWith('state.damaged-'));
+    const aside = readdirSync(dir).filter((name) => name.startsWith('state.damaged-'));
     expect(aside.length).toBe(1);
     const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('is damaged'));
     expect(line).toMatchObject({ level: 50, aside: expect.stringContaining(aside[0]!) });
-    expect(readFileSync(join(pair.dir, aside[0]!)).length).toBe(100);
+    expect(readFileSync(join(dir, aside[0]!)).length).toBe(100);
   });
 
   it('belongs to one host agent, and what cannot be written there is not published', async () => {
@@ -150,7 +162,6 @@ describe('the state file', () => {
     expect((await list()).code).toBe(0);
 
     // One that cannot be written refuses the request, and nothing is published. A file where the new content would be made a directory: even root cannot write it.
-    const { mkdirSync, rmSync } = await import('node:fs');
     mkdirSync(`${state}.new`);
     writeFileSync(join(`${state}.new`, 'in the way'), '');
     const { code, stderr } = await runPortferry('expose', loopback('tcp', echo.port), '--api', pair.api);
