@@ -6,6 +6,7 @@ import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
+import { PortAllocator } from '../shared/ports/allocator.ts';
 import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
@@ -85,9 +86,18 @@ async function compose(
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
   const limitsOf = dataLimits(limits, connections, vms, log);
+  const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
   const table = new ForwardTable((vm, spec) => {
-    const options = { links: links.get(vm)!, limits: limitsOf.get(vm)!, log, vm, engine, wildcard };
+    const options = {
+      links: links.get(vm)!,
+      limits: limitsOf.get(vm)!,
+      allocator,
+      log,
+      vm,
+      engine,
+      wildcard,
+    };
     return openForward(spec, options);
   }, log);
   for (const vm of vms) {

@@ -1,5 +1,8 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import type { PortRange } from '../shared/port-range.ts';
+import { readPorts } from '../shared/port-spec-cursor.ts';
+import { EPHEMERAL } from '../shared/ports/allocator.ts';
 import type { WildcardRules } from '../shared/ports/wildcard-ports.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
@@ -45,6 +48,8 @@ export interface HostConfig {
   readonly wildcard: WildcardRules | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
+  /** Host ports for those who leave the choice to us. */
+  readonly portRange: PortRange;
   readonly legacyPeer: boolean;
   readonly lane: LanePreference;
   readonly engine: EnginePreference;
@@ -62,6 +67,7 @@ export interface HostOptions {
   readonly wildcardPrivileged?: boolean;
   readonly wildcardBelow?: string;
   readonly peerCid?: readonly string[];
+  readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
   readonly engine?: string;
@@ -103,12 +109,14 @@ export function hostConfig(options: HostOptions): HostConfig {
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, state, legacyPeer = false } = options;
   const graceMs = parseGrace(options.grace);
+  const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const rest = {
     api,
     state,
     graceMs,
     wildcard: wildcardRules(options),
     peerCids,
+    portRange,
     legacyPeer,
     lane,
     ...engineOptions(options),
@@ -140,6 +148,16 @@ function parseVmAddress<Address>(text: string, parse: (url: string) => Address):
 function splitName(text: string): { vm: string; rest: string } {
   const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
   return match === null ? { vm: DEFAULT_VM, rest: text } : { vm: match[1]!, rest: match[2]! };
+}
+
+/** `FROM-TO`, or one port. */
+function parsePortRange(text: string): PortRange {
+  try {
+    return readPorts(text, 0, text, '--port-range', 1);
+  } catch (error) {
+    const said = 'is no range of ports such as 50000-50999';
+    throw new BridgeError('BAD_REQUEST', `--port-range ${JSON.stringify(text)} ${said}`, { cause: error });
+  }
 }
 
 function isLane(text: string): text is LanePreference {

@@ -16,7 +16,8 @@ import { ApiClient } from './client/api-client.ts';
 import { formatList } from './client/format-list.ts';
 import { type HostOptions, hostConfig } from './config.ts';
 
-const SPEC = 'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]';
+const SPEC =
+  'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges';
 
 /** Adds the commands of the host's side to the program. */
 export function addHostCommands(program: Command): void {
@@ -43,6 +44,10 @@ export function addHostCommands(program: Command): void {
       '--peer-cid <[name=]cids>',
       'who may connect to --listen and --control over vsock: CID[,CID...] or any; may repeat (default: VMs, CIDs from 3 on)',
       repeat,
+    )
+    .option(
+      '--port-range <from-to>',
+      'host ports for requests that leave the choice to us (default: 49153-65535)',
     )
     .option('--legacy-peer', 'also accept a vpnkit peer, which sends no hello of ours')
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))

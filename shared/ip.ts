@@ -78,6 +78,15 @@ export function familyOf(text: string): 4 | 6 | undefined {
   return parseIp(text)?.family;
 }
 
+/** Order of canonical addresses: IPv4 first, then by number, then by zone. */
+export function compareIps(a: string, b: string): number {
+  const [first, second] = [parseIp(a), parseIp(b)];
+  if (first === undefined || second === undefined) return a < b ? -1 : a > b ? 1 : 0;
+  if (first.family !== second.family) return first.family - second.family;
+  const order = Buffer.compare(first.bytes, second.bytes);
+  return order !== 0 ? order : Buffer.compare(Buffer.from(first.zone), Buffer.from(second.zone));
+}
+
 /** True for 127.0.0.0/8 and ::1, however they are written. */
 export function isLoopback(text: string): boolean {
   const address = parseIp(text);
@@ -98,9 +107,10 @@ export function isLinkLocal(text: string): boolean {
   return address?.family === 6 && address.bytes[0] === 0xfe && (address.bytes[1]! & 0xc0) === 0x80;
 }
 
-/** `IP:PORT` as people and specs write it: IPv6 in brackets. */
-export function formatEndpoint(ip: string, port: number): string {
-  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
+/** `IP:PORT` as people and specs write it: IPv6 in brackets, several addresses with commas, any text for the port. */
+export function formatEndpoint(ip: string | readonly string[], port: number | string): string {
+  const ips = typeof ip === 'string' ? [ip] : ip;
+  return `${ips.map((each) => (each.includes(':') ? `[${each}]` : each)).join(',')}:${port}`;
 }
 
 function isMapped(bytes: Buffer): boolean {

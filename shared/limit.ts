@@ -54,12 +54,12 @@ export class Limit {
     return Atomics.load(this.cells, REFUSED);
   }
 
-  /** Takes one, or counts a refusal and answers false. */
-  take(): boolean {
+  /** Takes one or as many as are needed together, or counts a refusal and answers false. */
+  take(count = 1): boolean {
     const { cells, max } = this;
     let used = Atomics.load(cells, USED);
-    while (used < max) {
-      const seen = Atomics.compareExchange(cells, USED, used, used + 1);
+    while (used + count <= max) {
+      const seen = Atomics.compareExchange(cells, USED, used, used + count);
       if (seen === used) return true;
       used = seen;
     }

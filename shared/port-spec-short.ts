@@ -1,7 +1,8 @@
 import { BridgeError } from './errors.ts';
 import { canonicalIp } from './ip.ts';
-import { type InetSpec, type PortSpec, parseSpec } from './port-spec.ts';
-import { type Cursor, readPort, refuse, takeAddress, takePort } from './port-spec-cursor.ts';
+import { onePort, type PortRange } from './port-range.ts';
+import { checkPorts, type InetSpec, type PortSpec, parseSpec } from './port-spec.ts';
+import { type Cursor, readPorts, refuse, takeAddresses, takePorts } from './port-spec-cursor.ts';
 
 /**
  * The short notation of the command line, after docker's `-p`: `[ip:][port:]containerPort[/tcp|/udp]`.
@@ -13,6 +14,10 @@ import { type Cursor, readPort, refuse, takeAddress, takePort } from './port-spe
  * | `8080:80` | 127.0.0.1, port 8080 |
  * | `ip:8080:80` | that address, port 8080 |
  * | `ip::80` | that address, any free port |
+ * | `127.0.0.1,[::1]:8080:80` | both addresses, port 8080 |
+ * | `8000-8099:8000-8099`, `:8000-8099` | 127.0.0.1, each of these ports |
+ * | `8000-8010:80` | 127.0.0.1, any free one of these ports |
+ * | `8000-8099` | 127.0.0.1, any 100 free ports in a row |
  *
  * Unlike docker's, no address means loopback: whoever wants the network to reach the port writes `0.0.0.0` or `[::]`.
  */
@@ -37,11 +42,10 @@ export function parseShortSpec(text: string, options: ShortSpecOptions = {}): In
   const protocol = slash < 0 ? 'tcp' : readProtocol(text, slash + 1);
   const cursor: Cursor = { text, end, position: 0 };
   if (beginsWithAddress(text, end)) {
-    const hostIp = takeAddress(cursor, 'the host address');
-    const { hostPort, vmPort } = portsAfterAddress(cursor);
-    return { protocol, hostIp, hostPort, vmIp, vmPort };
+    const hostIps = takeAddresses(cursor, 'the host address');
+    return { protocol, hostIps, ...portsAfterAddress(cursor), vmIp };
   }
-  return { protocol, hostIp: LOOPBACK, ...portsAlone(cursor), vmIp };
+  return { protocol, hostIps: [LOOPBACK], ...portsAlone(cursor), vmIp };
 }
 
 /**
@@ -73,7 +77,12 @@ function beginsWithAddress(text: string, end: number): boolean {
   return parts.length > 2 || (parts.length === 2 && parts[0]!.includes('.'));
 }
 
-function portsAfterAddress(cursor: Cursor): { hostPort: number; vmPort: number } {
+interface Ports {
+  readonly hostPorts: PortRange;
+  readonly vmPorts: PortRange;
+}
+
+function portsAfterAddress(cursor: Cursor): Ports {
   const { text, end } = cursor;
   const rest = text.slice(cursor.position, end);
   if (!/^:[^:]*:/.test(rest)) {
@@ -81,28 +90,37 @@ function portsAfterAddress(cursor: Cursor): { hostPort: number; vmPort: number }
     refuse(text, cursor.position, 'expected ":port:containerPort", or "::containerPort" for any free port');
   }
   cursor.position++;
-  const hostPort = text[cursor.position] === ':' ? 0 : takePort(cursor, 'the host port', 0);
+  if (text[cursor.position] !== ':') return portsOfBoth(cursor);
   cursor.position++;
-  return { hostPort, vmPort: lastPort(cursor) };
+  return anyFree(cursor);
 }
 
-function portsAlone(cursor: Cursor): { hostPort: number; vmPort: number } {
+function portsAlone(cursor: Cursor): Ports {
   const { text, end } = cursor;
   const colon = text.indexOf(':');
-  if (colon < 0 || colon >= end) return { hostPort: 0, vmPort: lastPort(cursor) };
-  if (colon === 0) {
-    cursor.position = 1;
-    const vmPort = lastPort(cursor);
-    return { hostPort: vmPort, vmPort };
-  }
-  const hostPort = takePort(cursor, 'the host port', 0);
+  if (colon < 0 || colon >= end) return anyFree(cursor);
+  if (colon > 0) return portsOfBoth(cursor);
+  cursor.position = 1;
+  const vmPorts = anyFree(cursor).vmPorts;
+  return { hostPorts: vmPorts, vmPorts };
+}
+
+function anyFree(cursor: Cursor): Ports {
+  return withHost(onePort(0), cursor);
+}
+
+function portsOfBoth(cursor: Cursor): Ports {
+  const hostPorts = takePorts(cursor, 'the host port', 0);
   cursor.position++;
-  return { hostPort, vmPort: lastPort(cursor) };
+  return withHost(hostPorts, cursor);
 }
 
 /** The rest up to the protocol is the container's port: a further colon is refused with it. */
-function lastPort(cursor: Cursor): number {
-  const part = cursor.text.slice(cursor.position, cursor.end);
-  if (part === '') refuse(cursor.text, cursor.position, 'the container port is empty');
-  return readPort(cursor.text, cursor.position, part, 'the container port', 1);
+function withHost(hostPorts: PortRange, cursor: Cursor): Ports {
+  const { text, position, end } = cursor;
+  const part = text.slice(position, end);
+  if (part === '') refuse(text, position, 'the container port is empty');
+  const vmPorts = readPorts(text, position, part, 'the container port', 1);
+  checkPorts(text, position, hostPorts, vmPorts);
+  return { hostPorts, vmPorts };
 }

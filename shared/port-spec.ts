@@ -1,21 +1,37 @@
 import { createHash } from 'node:crypto';
 import { formatEndpoint } from './ip.ts';
-import { type Cursor, refuse, takeAddress, takeColon, takePart, takePort } from './port-spec-cursor.ts';
+import { formatPorts, onePort, type PortRange, portCount } from './port-range.ts';
+import {
+  type Cursor,
+  refuse,
+  takeAddress,
+  takeAddresses,
+  takeColon,
+  takePart,
+  takePorts,
+} from './port-spec-cursor.ts';
 
 /**
  * One forward, and its full notation, the one that names it in the control filesystem, in the API and in state files:
  * `tcp:0.0.0.0:8080:tcp:172.17.0.2:80`, `udp:[::1]:53:udp:[fd00::2]:53`,
+ * `tcp:127.0.0.1,[::1]:8000-8099:tcp:172.17.0.2:8000-8099`,
  * `unix:<base64 of the host path>:unix:<base64 of the VM path>`.
  */
 
 export interface InetSpec {
   readonly protocol: 'tcp' | 'udp';
-  /** Canonical address on the host; 0.0.0.0 or :: stand for all of their family. */
-  readonly hostIp: string;
-  /** 0 asks for any free port. */
-  readonly hostPort: number;
+  /**
+   * Canonical addresses on the host, at least one, in their canonical order (compareIps): the same ports are taken at
+   * each. 0.0.0.0 or :: stand for all of their family.
+   */
+  readonly hostIps: readonly string[];
+  /**
+   * As many ports as in the VM, one for each. Port 0 asks for any free ones in a row. A range that leads to one port
+   * in the VM asks for any free one of it.
+   */
+  readonly hostPorts: PortRange;
   readonly vmIp: string;
-  readonly vmPort: number;
+  readonly vmPorts: PortRange;
 }
 
 export interface UnixSpec {
@@ -32,6 +48,12 @@ export type PortSpec = InetSpec | UnixSpec;
  */
 export const MAX_UNIX_PATH_BYTES = 107;
 
+/** NAME_MAX of Linux. */
+const MAX_NAME_BYTES = 255;
+
+/** Most ports that one request publishes; at several addresses they count once. */
+export const MAX_RANGE = 1_024;
+
 /** Standard alphabet with padding (RFC 4648, section 4). */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -46,33 +68,45 @@ export function parseSpec(text: string): PortSpec {
   return protocol === 'unix' ? parseUnix(cursor) : parseInet(cursor, protocol);
 }
 
+/** The spec of one host port at one address. */
+export function onePortSpec(parts: {
+  readonly protocol: 'tcp' | 'udp';
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly vmIp: string;
+  readonly vmPort: number;
+}): InetSpec {
+  const { protocol, hostIp, hostPort, vmIp, vmPort } = parts;
+  return { protocol, hostIps: [hostIp], hostPorts: onePort(hostPort), vmIp, vmPorts: onePort(vmPort) };
+}
+
 /** The canonical full notation: `parseSpec(formatSpec(spec))` equals `spec` for every spec that parseSpec made. */
 export function formatSpec(spec: PortSpec): string {
   if (spec.protocol === 'unix') {
     return `unix:${encodePath(spec.hostPath)}:unix:${encodePath(spec.vmPath)}`;
   }
-  const { protocol, hostIp, hostPort, vmIp, vmPort } = spec;
-  return `${protocol}:${formatEndpoint(hostIp, hostPort)}:${protocol}:${formatEndpoint(vmIp, vmPort)}`;
+  return `${spec.protocol}:${hostEnd(spec)}:${spec.protocol}:${vmEnd(spec)}`;
 }
 
-/** What is taken on the host: `0.0.0.0:8080`, `[::1]:53` or a path. For messages. */
+/** What is taken on the host: `0.0.0.0:8080`, `127.0.0.1,[::1]:8000-8099` or a path. */
 export function hostEnd(spec: PortSpec): string {
-  return spec.protocol === 'unix' ? spec.hostPath : formatEndpoint(spec.hostIp, spec.hostPort);
+  if (spec.protocol === 'unix') return spec.hostPath;
+  return formatEndpoint(spec.hostIps, formatPorts(spec.hostPorts));
 }
 
-/** What is dialled in the VM: `172.17.0.2:80`, `[fd00::2]:53` or a path. For messages. */
+/** What is dialled in the VM: `172.17.0.2:80`, `[fd00::2]:8000-8099` or a path. */
 export function vmEnd(spec: PortSpec): string {
-  return spec.protocol === 'unix' ? spec.vmPath : formatEndpoint(spec.vmIp, spec.vmPort);
+  return spec.protocol === 'unix' ? spec.vmPath : formatEndpoint([spec.vmIp], formatPorts(spec.vmPorts));
 }
 
 /**
- * Directory name of a forward in the control filesystem: the full notation, except for unix sockets, whose base64 may
- * hold `/` and is longer than a file name may be; these get 64 bits of a hash of it.
+ * Directory name of a forward in the control filesystem: the full notation, except where it is longer than a file name
+ * may be, and for unix sockets, whose base64 may hold `/`; these get 64 bits of a hash of it.
  */
 export function entryName(spec: PortSpec): string {
   const text = formatSpec(spec);
-  if (spec.protocol !== 'unix') return text;
-  return `unix-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+  if (spec.protocol !== 'unix' && Buffer.byteLength(text) <= MAX_NAME_BYTES) return text;
+  return `${spec.protocol}-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
 
 function takeProtocol(cursor: Cursor): PortSpec['protocol'] {
@@ -91,16 +125,27 @@ function takeSameProtocol(cursor: Cursor, protocol: PortSpec['protocol']): void 
 
 function parseInet(cursor: Cursor, protocol: 'tcp' | 'udp'): InetSpec {
   takeColon(cursor, 'the host address');
-  const hostIp = takeAddress(cursor, 'the host address');
+  const hostIps = takeAddresses(cursor, 'the host address');
   takeColon(cursor, 'the host port');
-  const hostPort = takePort(cursor, 'the host port', 0);
+  const hostPorts = takePorts(cursor, 'the host port', 0);
   takeSameProtocol(cursor, protocol);
   takeColon(cursor, 'the VM address');
   const vmIp = takeAddress(cursor, 'the VM address');
   takeColon(cursor, 'the VM port');
-  const vmPort = takePort(cursor, 'the VM port', 1);
+  const start = cursor.position;
+  const vmPorts = takePorts(cursor, 'the VM port', 1);
+  checkPorts(cursor.text, start, hostPorts, vmPorts);
   expectEnd(cursor);
-  return { protocol, hostIp, hostPort, vmIp, vmPort };
+  return { protocol, hostIps, hostPorts, vmIp, vmPorts };
+}
+
+/** Refuses ranges that do not belong together. @param start where the VM's begins */
+export function checkPorts(text: string, start: number, hostPorts: PortRange, vmPorts: PortRange): void {
+  const [taken, dialled] = [portCount(hostPorts), portCount(vmPorts)];
+  if (dialled > MAX_RANGE)
+    refuse(text, start, `${dialled} ports are more than the ${MAX_RANGE} that one request may have`);
+  if (dialled > 1 && dialled !== taken && hostPorts.first !== 0)
+    refuse(text, start, `${dialled} ports in the VM do not belong to ${taken} on the host`);
 }
 
 function parseUnix(cursor: Cursor): UnixSpec {

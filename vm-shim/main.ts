@@ -51,7 +51,7 @@ export function addVmCommands(program: Command): void {
     .description('publish a port from the VM through the control filesystem, until this command ends')
     .argument(
       '<spec>',
-      'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip:][port:]containerPort[/tcp|/udp]',
+      'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges',
     )
     .requiredOption('--control <url>', 'where the 9P control filesystem is served')
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')

@@ -3,6 +3,7 @@ import { formatEndpoint } from '../../shared/ip.ts';
 import type { PortSpec } from '../../shared/port-spec.ts';
 import { because, explain, inTheWay } from '../../shared/ports/diagnosis/explain.ts';
 import { overlaps } from '../../shared/ports/diagnosis/overlap.ts';
+import { endpointsFrom } from '../../shared/ports/endpoints.ts';
 import type { Claim } from './forward-table.ts';
 
 /**
@@ -24,7 +25,7 @@ export async function explainRefusal(error: unknown, claims: Iterable<Claim>): P
 /** What a claim holds on the host. */
 function placesOf(spec: PortSpec): HostPlace[] {
   if (spec.protocol === 'unix') return [{ protocol: 'unix', path: spec.hostPath }];
-  return [{ protocol: spec.protocol, ip: spec.hostIp, port: spec.hostPort }];
+  return endpointsFrom(spec.hostPorts.first, spec);
 }
 
 function textOf(place: HostPlace): string {

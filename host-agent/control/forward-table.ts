@@ -7,11 +7,14 @@ import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
+import { endpointCount } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
 import { explainRefusal } from './conflict.ts';
 
 /** Forwards at once, of all VMs. */
 export const MAX_FORWARDS = 4_096;
+/** Host ports that they have at once; a port at two addresses is two. */
+export const MAX_HOST_PORTS = 8_192;
 
 /** What keeps a claim alive: a held `ctl`, the link of a shim instance, or nothing (it is permanent). */
 export type Lease = 'ctl' | 'link' | 'permanent';
@@ -45,6 +48,7 @@ export class ForwardTable {
   private readonly entries = new Set<Entry>();
   private readonly open: OpenForward;
   private readonly limit: Limit;
+  private readonly ports: Limit;
   private readonly log: Logger;
   private closed = false;
 
@@ -52,6 +56,7 @@ export class ForwardTable {
     this.open = open;
     this.log = log;
     this.limit = new Limit('forwards', MAX_FORWARDS, log);
+    this.ports = new Limit('host ports', MAX_HOST_PORTS, log);
   }
 
   /**
@@ -65,11 +70,20 @@ export class ForwardTable {
         'LIMIT_REACHED',
         `there are ${MAX_FORWARDS} forwards already, the most there may be`,
       );
+    const { ports } = this;
+    const wanted = portsOf(request.spec);
+    if (!ports.take(wanted)) {
+      this.limit.give();
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `host ports: ${ports.used} of at most ${ports.max} are taken, ${wanted} more cannot be had`,
+      );
+    }
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
-      this.limit.give();
+      this.giveBack(request.spec);
       throw request.quiet === true ? error : await this.refused(request, error);
     }
     const { resolved, forward } = opened;
@@ -96,7 +110,7 @@ export class ForwardTable {
   async release(claim: Claim, options: { now: boolean } = { now: false }): Promise<void> {
     const entry = claim as Entry;
     if (!this.entries.delete(entry)) return;
-    this.limit.give();
+    this.giveBack(entry.spec);
     this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
     if (!this.closed) entry.onReleased?.();
     await entry.forward.close(options);
@@ -126,8 +140,8 @@ export class ForwardTable {
    */
   private unboundTwin({ vm, spec }: ClaimRequest, error: unknown): { resolved: PortSpec; forward: Forward } {
     const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
-    if (!missing || spec.protocol === 'unix' || spec.hostIp !== '::') throw error;
-    if (this.find({ ...spec, hostIp: '0.0.0.0' }, vm).length === 0) throw error;
+    if (!missing || spec.protocol === 'unix' || spec.hostIps.some((ip) => ip !== '::')) throw error;
+    if (this.find({ ...spec, hostIps: ['0.0.0.0'] }, vm).length === 0) throw error;
     this.log.warn({ vm, spec: formatSpec(spec) }, 'granted but not bound: this host has no IPv6');
     return { resolved: spec, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
@@ -139,9 +153,20 @@ export class ForwardTable {
     return explained;
   }
 
+  private giveBack(spec: PortSpec): void {
+    this.limit.give();
+    this.ports.give(portsOf(spec));
+  }
+
   private logExposed({ owner, vm, spec }: Entry): void {
     const fields = { owner, vm, spec: formatSpec(spec) };
-    if (spec.protocol === 'unix' || isLoopback(spec.hostIp)) this.log.info(fields, 'exposed');
-    else this.log.warn(fields, `exposed, and reachable from the network on ${spec.hostIp}`);
+    const reachable = spec.protocol === 'unix' ? [] : spec.hostIps.filter((ip) => !isLoopback(ip));
+    if (reachable.length === 0) this.log.info(fields, 'exposed');
+    else this.log.warn(fields, `exposed, and reachable from the network on ${reachable.join(' and ')}`);
   }
+}
+
+/** How many host ports a spec takes, whichever they are. */
+function portsOf(spec: PortSpec): number {
+  return spec.protocol === 'unix' ? 0 : endpointCount(spec);
 }

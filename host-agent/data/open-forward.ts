@@ -1,19 +1,24 @@
 import type { Destination } from '../../shared/destination.ts';
+import { Limit, limitCells } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
-import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
-import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
+import { onePort } from '../../shared/port-range.ts';
+import { formatSpec, type InetSpec, type PortSpec, type UnixSpec } from '../../shared/port-spec.ts';
+import type { PortAllocator } from '../../shared/ports/allocator.ts';
+import { bindAll } from '../../shared/ports/bind-all.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
 import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
+import { bindHostPort } from './host-port.ts';
 import type { HostEngine } from './linux/host-engine.ts';
+import { PortGroup } from './port-group.ts';
 import { StreamForward } from './stream-forward.ts';
 import type { LinkSource } from './tunnel.ts';
-import { UdpForward } from './udp-forward.ts';
 
 export interface OpenForwardOptions {
   readonly links: LinkSource;
   readonly limits: DataLimits;
+  /** Chooses the host ports that a spec leaves open. */
+  readonly allocator: PortAllocator;
   readonly log: Logger;
   /** The VM, and the engine that carries its streams, where that is not this thread. */
   readonly vm: string;
@@ -22,48 +27,49 @@ export interface OpenForwardOptions {
   readonly wildcard: WildcardPorts | undefined;
 }
 
+interface Opened {
+  readonly resolved: PortSpec;
+  readonly forward: Forward;
+}
+
 /**
- * Takes the host port of a spec and serves it.
- * @returns the forward and the spec with its port resolved
+ * Takes all that a spec asks for on the host, and then serves it: nobody is let in before all of it was had.
+ * @returns the forward and the spec with its ports resolved
  * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE, PERMISSION_DENIED or IO; nothing is left open then
  */
-export async function openForward(
-  spec: PortSpec,
-  options: OpenForwardOptions,
-): Promise<{ resolved: PortSpec; forward: Forward }> {
-  const { log, engine } = options;
-  if (spec.protocol === 'unix') {
-    const destination: Destination = { protocol: 'unix', path: spec.vmPath };
-    const name = formatSpec(spec);
-    if (engine !== undefined) {
-      const listener = await engine.listenUnix(spec.hostPath);
-      return { resolved: spec, forward: engine.serve(listener, { ...options, name, destination }) };
-    }
-    const reservation = await reserveUnix({ path: spec.hostPath, log });
-    return { resolved: spec, forward: new StreamForward({ ...options, name, destination, reservation }) };
-  }
-  const where = { ip: spec.hostIp, port: spec.hostPort, log };
-  const destination: Destination = { protocol: spec.protocol, ip: spec.vmIp, port: spec.vmPort };
-  if (spec.protocol === 'tcp' && engine !== undefined) {
-    const listener = engine.listenTcp(where);
-    const resolved = { ...spec, hostPort: listener.port };
-    const name = formatSpec(resolved);
-    return { resolved, forward: engine.serve(listener, { ...options, name, destination }) };
-  }
-  if (spec.protocol === 'tcp') {
-    const reservation = await reserveTcp({ ...where, wildcard: options.wildcard });
-    const resolved = { ...spec, hostPort: reservation.port };
-    const name = formatSpec(resolved);
-    return { resolved, forward: new StreamForward({ ...options, name, destination, reservation }) };
-  }
+export function openForward(spec: PortSpec, options: OpenForwardOptions): Promise<Opened> {
+  return spec.protocol === 'unix' ? openUnix(spec, options) : openInet(spec, options);
+}
+
+async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Opened> {
+  const { allocator, engine, limits, log } = options;
+  const { resolved, ports } = await bindAll(spec, allocator, (endpoint) =>
+    bindHostPort(endpoint, engine, log, options.wildcard),
+  );
+  const limit = connectionLimit(formatSpec(resolved), options);
+  const forwards = ports.map(({ endpoint, bound }) => {
+    const { protocol, ip, port, vmPort } = endpoint;
+    const ends = { hostIps: [ip], hostPorts: onePort(port), vmPorts: onePort(vmPort) };
+    const name = formatSpec({ ...resolved, ...ends });
+    const destination: Destination = { protocol, ip: spec.vmIp, port: vmPort };
+    return bound.serve({ ...options, name, destination, limits, limit });
+  });
+  return { resolved, forward: forwards.length === 1 ? forwards[0]! : new PortGroup(forwards, limit) };
+}
+
+async function openUnix(spec: UnixSpec, options: OpenForwardOptions): Promise<Opened> {
+  const { engine, log } = options;
+  const destination: Destination = { protocol: 'unix', path: spec.vmPath };
+  const name = formatSpec(spec);
+  const serving = { ...options, name, destination, limit: connectionLimit(name, options) };
   if (engine !== undefined) {
-    const bound = engine.datagrams.bind(where);
-    const resolved = { ...spec, hostPort: bound.port };
-    const name = formatSpec(resolved);
-    return { resolved, forward: engine.datagrams.serve(bound, { ...options, name, destination }) };
+    const listener = await engine.listenUnix(spec.hostPath);
+    return { resolved: spec, forward: engine.serve(listener, serving) };
   }
-  const reservation = await reserveUdp(where);
-  const resolved = { ...spec, hostPort: reservation.port };
-  const name = formatSpec(resolved);
-  return { resolved, forward: new UdpForward({ ...options, name, destination, reservation }) };
+  const reservation = await reserveUnix({ path: spec.hostPath, log });
+  return { resolved: spec, forward: new StreamForward({ ...serving, reservation }) };
+}
+
+function connectionLimit(name: string, { limits, log }: OpenForwardOptions): Limit {
+  return new Limit(`connections of ${name}`, limits.connectionsPerForward, log, limitCells());
 }

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
-import { giveAll, Limit, takeAll } from '../../shared/limit.ts';
+import { giveAll, type Limit, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
 import type { ClientAddress } from '../../shared/preface.ts';
@@ -21,8 +21,8 @@ export interface StreamForwardOptions {
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
-  /** Counts its connections where others do so too; else it has one of its own. */
-  readonly limit?: Limit;
+  /** Of its connections and those of other ports of the forward. */
+  readonly limit: Limit;
 }
 
 export class StreamForward implements Forward {
@@ -39,9 +39,8 @@ export class StreamForward implements Forward {
   /** Begins to accept. */
   constructor(options: StreamForwardOptions) {
     this.options = options;
-    const { name, limits, log, reservation } = options;
-    const own = options.limit ?? new Limit(`connections of ${name}`, limits.connectionsPerForward, log);
-    this.limits = [own, limits.connectionsOfVm, limits.connections];
+    const { limit, limits, reservation } = options;
+    this.limits = [limit, limits.connectionsOfVm, limits.connections];
     reservation.start((socket) => this.serve(socket));
   }
 

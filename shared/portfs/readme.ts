@@ -20,7 +20,10 @@ Requests:
   unix:<base64 of a path on the host>:unix:<base64 of a path here>
 
 An IPv6 address stands in brackets: tcp:[::1]:8080:tcp:[fd00::2]:80
-Host port 0 asks for a free port; the answer says which.
+Several host addresses get the same port: tcp:127.0.0.1,[::1]:8080:tcp:172.17.0.2:80
+Ports may be a range, each leads to its own: tcp:0.0.0.0:8000-8099:tcp:172.17.0.2:8000-8099
+Host port 0 asks for a free port, or for free ports in a row when there is a range behind it; a range of host ports that
+leads to one port asks for any free one of them. The answer says which. All that is asked for is published, or nothing.
 Example: tcp:127.0.0.1:8080:tcp:172.17.0.2:80
 
 Beside "ctl" a directory has "status" (state, request, since when) and "stats" (counters); both can only be read.

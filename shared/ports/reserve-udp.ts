@@ -36,9 +36,6 @@ export interface UdpRequest {
   readonly pollMs?: number;
 }
 
-/** As docker: other processes take ports too, so a port that is free at one address may be taken at the next. */
-const TRIES = 10;
-
 /**
  * Takes a UDP port at one address, or at all of a family: all or none.
  * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE (also when the machine has none of the family),
@@ -49,7 +46,7 @@ export async function reserveUdp(request: UdpRequest): Promise<PortableUdpReserv
   try {
     if (!isUnspecified(ip)) return new Reservation(request, [await UdpLocalSocket.bind(ip, request.port)]);
     const source = request.addresses ?? (() => localAddresses(ip.includes(':') ? 6 : 4));
-    const reservation = new Reservation(request, await bindAll(source(), request));
+    const reservation = new Reservation(request, await bindEach(source(), request.port));
     reservation.follow(source);
     return reservation;
   } catch (error) {
@@ -57,18 +54,7 @@ export async function reserveUdp(request: UdpRequest): Promise<PortableUdpReserv
   }
 }
 
-/** With port 0 the first address chooses; when its choice is taken elsewhere, it chooses again. */
-async function bindAll(addresses: readonly string[], request: UdpRequest): Promise<UdpLocalSocket[]> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await bindEach(addresses, request.port);
-    } catch (error) {
-      const again = request.port === 0 && nodeErrno(error) === 'EADDRINUSE' && attempt < TRIES;
-      if (!again) throw error;
-    }
-  }
-}
-
+/** With port 0 the first address chooses. */
 async function bindEach(addresses: readonly string[], port: number): Promise<UdpLocalSocket[]> {
   const bound: UdpLocalSocket[] = [];
   let missing: unknown = Object.assign(new Error('no address of this family'), { code: 'EADDRNOTAVAIL' });

@@ -1,5 +1,6 @@
 /** What is measured, and how figures come of it. */
 import type { LoadClient } from './load-client.ts';
+import type { PublishedPorts, Publisher } from './peers/peer.ts';
 import type { ProcessGroup } from './process-group.ts';
 
 /** One figure of a measure: a row of the table. */
@@ -15,6 +16,8 @@ export interface Subject {
   readonly seconds: number;
   /** The forwarder's processes. */
   readonly processes: ProcessGroup;
+  /** Where a measure publishes, and only there. */
+  readonly publisher: Publisher | undefined;
 }
 
 /** What could be measured on this system, by key. */
@@ -23,6 +26,8 @@ export type Measured = Readonly<Record<string, number | undefined>>;
 export interface Measure {
   readonly name: string;
   readonly udp: boolean;
+  /** It publishes ports, so only those take part who can while they run. */
+  readonly publishes?: boolean;
   readonly columns: readonly Column[];
   measure(subject: Subject): Promise<Measured>;
 }
@@ -30,6 +35,7 @@ export interface Measure {
 const AT_ONCE = 32;
 const IDLE = 1_000;
 const PACED = 10_000;
+const PORTS = 1_000;
 
 function column(key: string, title: string, digits: number): Column {
   return { key, title, digits };
@@ -53,6 +59,22 @@ async function datagrams({ client, port, seconds }: Subject, bytes: number, rate
   return client.run({ type: 'datagrams', port, bytes, rate, seconds });
 }
 
+/** Publishes ports, makes sure that one leads to the backend, and says what they cost. @param before bytes of memory */
+async function publish(
+  { client, processes }: Subject,
+  before: number | undefined,
+  ask: () => Promise<PublishedPorts>,
+): Promise<{ ms: number; mb: number | undefined }> {
+  const began = performance.now();
+  const { port, remove } = await ask();
+  const ms = performance.now() - began;
+  await client.run({ type: 'requests', port, connections: 1, keepAlive: false, seconds: 0.1 });
+  await processes.untilIdle();
+  const after = processes.memoryBytes();
+  await remove();
+  return { ms, mb: before === undefined || after === undefined ? undefined : (after - before) / 1e6 };
+}
+
 /** The order is that of the measuring, too: memory while nothing else has been done. */
 export const MEASURES: readonly Measure[] = [
   {
@@ -70,6 +92,24 @@ export const MEASURES: readonly Measure[] = [
       await client.run({ type: 'release' });
       if (before === undefined || after === undefined) return {};
       return { idle: before / 1e6, held: (after - before) / 1e6 };
+    },
+  },
+  {
+    name: 'forwards',
+    udp: false,
+    publishes: true,
+    columns: [
+      column('rangeMs', '1,000 ports in one request, ms', 0),
+      column('rangeMb', 'memory that they add, MB', 1),
+      column('eachMs', '1,000 ports in as many requests, ms', 0),
+      column('eachMb', 'memory that these add, MB', 1),
+    ],
+    async measure(subject) {
+      const { processes, publisher } = subject;
+      const before = processes.memoryBytes();
+      const range = await publish(subject, before, () => publisher!.range(PORTS));
+      const each = await publish(subject, before, () => publisher!.each(PORTS));
+      return { rangeMs: range.ms, rangeMb: range.mb, eachMs: each.ms, eachMb: each.mb };
     },
   },
   {

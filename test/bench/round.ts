@@ -5,7 +5,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { ECHO, KIND_AT, LEAST_DATAGRAM } from './load/words.ts';
 import type { LoadClient } from './load-client.ts';
 import type { Measure } from './measures.ts';
-import { BACKEND, type Peer } from './peers/peer.ts';
+import { BACKEND, type Peer, type Place } from './peers/peer.ts';
 import { freePort, untilAnswers, untilEchoes } from './ports.ts';
 import { ProcessGroup } from './process-group.ts';
 
@@ -27,7 +27,12 @@ export interface RoundOptions {
 
 /** The measures that a peer takes part in. */
 export function measuresOf(peer: Peer, measures: readonly Measure[]): Measure[] {
-  return measures.filter(({ name, udp }) => (peer.udp || !udp) && peer.measures?.includes(name) !== false);
+  return measures.filter(
+    ({ name, udp, publishes }) =>
+      (peer.udp || !udp) &&
+      (peer.publisher !== undefined || publishes !== true) &&
+      peer.measures?.includes(name) !== false,
+  );
 }
 
 /** Starts a peer and a backend afresh, measures, and ends them. */
@@ -40,16 +45,23 @@ export async function measurePeer(peer: Peer, options: RoundOptions): Promise<Ou
   const figures: Record<string, number> = {};
   const failed: Record<string, string> = {};
   try {
-    const port = await start(
+    const place = await start(
       peer,
       { processes, backend, dir, signal },
       measures.some(({ udp }) => udp),
     );
+    const subject = {
+      client,
+      port: place.front,
+      seconds,
+      processes,
+      publisher: peer.publisher?.(place),
+    };
     for (const measure of measures) {
       if (signal.aborted) break;
       await processes.untilIdle();
       try {
-        const measured = await measure.measure({ client, port, seconds, processes });
+        const measured = await measure.measure(subject);
         for (const [key, figure] of Object.entries(measured)) if (figure !== undefined) figures[key] = figure;
       } catch (error) {
         failed[measure.name] = messageOf(error);
@@ -73,20 +85,17 @@ interface Started {
   readonly signal: AbortSignal;
 }
 
-/** @returns the port of 127.0.0.1 that leads to a backend, once it does */
-async function start(
-  peer: Peer,
-  { processes, backend, dir, signal }: Started,
-  udp: boolean,
-): Promise<number> {
+/** @returns where it is, once its front port leads to a backend */
+async function start(peer: Peer, { processes, backend, dir, signal }: Started, udp: boolean): Promise<Place> {
   const front = await freePort();
   const back = peer.namespace?.samePort === true ? front : await freePort();
   if (peer.namespace === undefined) {
     backend.start(process.execPath, BACKEND, '127.0.0.1', String(back));
     await untilAnswers(back, signal);
   }
-  await peer.start({ front, back, dir, processes, signal });
+  const place = { front, back, dir, processes, signal };
+  await peer.start(place);
   await untilAnswers(front, signal);
   if (udp) await untilEchoes(front, Buffer.alloc(LEAST_DATAGRAM).fill(ECHO, KIND_AT, KIND_AT + 1), signal);
-  return front;
+  return place;
 }

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../../host-agent/client/api-client.ts';
 import type { EnginePreference } from '../../shared/engine/choose.ts';
 import { messageOf } from '../../shared/errors.ts';
-import { formatSpec, type InetSpec, parseSpec } from '../../shared/port-spec.ts';
+import { formatSpec, type InetSpec, onePortSpec, parseSpec } from '../../shared/port-spec.ts';
 import { claimPort } from '../../shared/portfs/claim-port.ts';
 import type { Scope } from '../../shared/scope.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
@@ -81,14 +81,14 @@ export async function publishAll({ controlUrl }: Pair, scope: Scope): Promise<Pu
     const container = await start();
     scope.defer(() => container.close());
     const { protocol, ip: vmIp, port: vmPort } = container;
-    const wanted = formatSpec({ protocol, hostIp: '127.0.0.1', hostPort: 0, vmIp, vmPort });
+    const wanted = formatSpec(onePortSpec({ protocol, hostIp: '127.0.0.1', hostPort: 0, vmIp, vmPort }));
     const claim = await step(`publishing ${name} (${wanted})`, scope.signal, async (signal) =>
       claimPort(await dial(control, signal), name, wanted, { signal }),
     );
     scope.defer(() => claim.release());
     const spec = parseSpec(claim.resolved) as InetSpec;
     const checked = await step(`checking ${name} (${claim.resolved})`, scope.signal, (signal) =>
-      check(spec.hostIp, spec.hostPort, signal),
+      check(spec.hostIps[0]!, spec.hostPorts.first, signal),
     );
     published.push({ name, spec, checked });
   }

@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util';
 import { ENGINES, type EnginePreference, engineOptions } from '../../shared/engine/choose.ts';
 import { messageOf } from '../../shared/errors.ts';
-import { formatEndpoint } from '../../shared/ip.ts';
+import { hostEnd, vmEnd } from '../../shared/port-spec.ts';
 import { Scope } from '../../shared/scope.ts';
 import { type Pair, type Published, publishAll, startPair, untilLinked } from './demo.ts';
 
@@ -46,10 +46,10 @@ function describeEngines({ programs }: Pair): string {
 }
 
 function describePorts(published: readonly Published[]): string {
-  const rows = published.map(({ name, spec: { protocol, hostIp, hostPort, vmIp, vmPort }, checked }) => [
+  const rows = published.map(({ name, spec, checked }) => [
     name,
-    `${protocol} ${formatEndpoint(hostIp, hostPort)}`,
-    `${protocol} ${formatEndpoint(vmIp, vmPort)}`,
+    `${spec.protocol} ${hostEnd(spec)}`,
+    `${spec.protocol} ${vmEnd(spec)}`,
     checked,
   ]);
   const table = [['NAME', 'PUBLISHED AT', 'CONTAINER', 'CHECKED'], ...rows];
@@ -65,12 +65,12 @@ function describePorts(published: readonly Published[]): string {
 }
 
 function describeNext({ api, controlUrl }: Pair, published: readonly Published[]): string {
-  const { hostIp, hostPort, vmPort } = published[0]!.spec;
+  const { spec } = published[0]!;
   return [
     'In another terminal:',
-    `  curl http://${formatEndpoint(hostIp, hostPort)}/`,
+    `  curl http://${hostEnd(spec)}/`,
     `  node dist/portferry.js list --api ${api}`,
-    `  node dist/portferry.js claim ${vmPort} --control ${controlUrl}`,
+    `  node dist/portferry.js claim ${spec.vmPorts.first} --control ${controlUrl}`,
     'Ctrl-C ends the demo.',
   ].join('\n');
 }

@@ -4,6 +4,7 @@ import { type ClaimLink, ShimClaims } from '../../host-agent/control/shim-claims
 import { type ControlMessage, decodeControl, encodeControl } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/logger.ts';
+import { onePort } from '../../shared/port-range.ts';
 import { formatSpec } from '../../shared/port-spec.ts';
 import type { ClaimBook } from '../../vm-shim/control/claim-book.ts';
 
@@ -20,19 +21,19 @@ export class FakeHost {
     this.table = new ForwardTable(async (_vm, spec) => {
       await turn();
       if (spec.protocol === 'unix') throw new BridgeError('UNSUPPORTED', 'no paths here');
-      let { hostPort } = spec;
+      let hostPort = spec.hostPorts.first;
       if (hostPort === 0) for (hostPort = 40_000; this.ports.has(hostPort); ) hostPort++;
       if (this.ports.has(hostPort))
         throw new BridgeError(
           'PORT_IN_USE',
-          `Bind for ${spec.hostIp}:${hostPort} failed: port is already allocated`,
+          `Bind for ${spec.hostIps[0]}:${hostPort} failed: port is already allocated`,
         );
       this.ports.add(hostPort);
       const close = async (): Promise<void> => {
         await turn();
         this.ports.delete(hostPort);
       };
-      return { resolved: { ...spec, hostPort }, forward: { close, stats: () => ({}) } };
+      return { resolved: { ...spec, hostPorts: onePort(hostPort) }, forward: { close, stats: () => ({}) } };
     }, log);
     this.claims = new ShimClaims({
       table: this.table,

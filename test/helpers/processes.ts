@@ -271,9 +271,9 @@ export class Pair {
   }
 }
 
-/** The host port of a resolved spec such as `tcp:127.0.0.1:8080:tcp:…`; 0 for unix. */
+/** The (first) host port of a resolved spec such as `tcp:127.0.0.1,[::1]:8080:tcp:…`; 0 for unix. */
 export function hostPort(spec: string): number {
-  return Number(/^(?:tcp|udp):(?:\[[^\]]*\]|[^:]*):(\d+):/.exec(spec)?.[1] ?? 0);
+  return Number(/^(?:tcp|udp):(?:\[[^\]]*\]|[^:[])*:(\d+)[:-]/.exec(spec)?.[1] ?? 0);
 }
 
 /** A forward of any free loopback port to a loopback port of a stand-in container. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callApi } from '../helpers/api.ts';
 import { engines } from '../helpers/engines.ts';
+import { portRow } from '../helpers/port-row.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
@@ -92,6 +93,33 @@ describe.skipIf(!engines.includes('linux'))('a refused request', () => {
       await hammer.stop();
     }
     expect(await roundTrip(taken.port, 'served')).toBe('served');
+  });
+
+  it('has let no client connect to the first of many ports while the last one is taken', async () => {
+    const ports = 100;
+    const free = await portRow('tcp', ports);
+    await free.close();
+    const last = free.first + ports - 1;
+    const taken = await tcpEcho(last);
+    const hammer = new Hammer(free.first);
+    const range = `${free.first}-${last}`;
+    const spec = `tcp:127.0.0.1:${range}:tcp:127.0.0.1:${range}`;
+    try {
+      let attempts = 0;
+      await until('tries of the client among refused requests', async () => {
+        const { body } = await callApi(pair.api, 'POST', { spec });
+        const message = `Bind for 127.0.0.1:${last} failed: port is already allocated`;
+        expect(body).toEqual({ code: 'PORT_IN_USE', message });
+        return ++attempts >= 30 && hammer.refused >= 100;
+      });
+      expect(hammer.connected).toBe(0);
+      await taken.close();
+      await pair.expose(spec);
+      await until('the client to be let in', () => hammer.connected > 0);
+    } finally {
+      await hammer.stop();
+      await taken.close();
+    }
   });
 
   it('has taken no datagram', async () => {

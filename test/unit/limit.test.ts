@@ -41,6 +41,18 @@ it('several limits are taken together or not at all, and the one that refuses co
   expect(wide.used).toBe(0);
 });
 
+it('several are taken at once or none, and a smaller number may still fit', () => {
+  const limit = new Limit('ports', 10);
+  expect([limit.take(6), limit.take(5), limit.take(4), limit.take(0), limit.take()]).toEqual([
+    true,
+    false,
+    true,
+    true,
+    false,
+  ]);
+  expect([limit.used, limit.refused]).toEqual([10, 2]);
+});
+
 it('threads that share a limit log it once', () => {
   const lines: string[] = [];
   const log = { warn: (_fields: object, line: string) => lines.push(line) } as unknown as Logger;

@@ -1,17 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MAX_SPEC_BYTES } from '../../shared/claim-messages.ts';
 import { BridgeError } from '../../shared/errors.ts';
-import { ipFromBytes } from '../../shared/ip.ts';
+import { compareIps, familyOf, ipFromBytes, isUnspecified } from '../../shared/ip.ts';
+import { onePort, portCount, portsFrom } from '../../shared/port-range.ts';
 import {
   entryName,
   formatSpec,
   hostEnd,
   type InetSpec,
+  MAX_RANGE,
   type PortSpec,
   parseSpec,
   type UnixSpec,
   vmEnd,
 } from '../../shared/port-spec.ts';
+import { MAX_HOST_ADDRESSES } from '../../shared/port-spec-cursor.ts';
 import { parseCommandLineSpec, parseShortSpec } from '../../shared/port-spec-short.ts';
 
 const b64 = (path: string | Buffer) => Buffer.from(path as string).toString('base64');
@@ -19,13 +23,39 @@ const b64 = (path: string | Buffer) => Buffer.from(path as string).toString('bas
 const ip = fc
   .oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }))
   .map((raw) => ipFromBytes(Buffer.from(raw)));
-const inet: fc.Arbitrary<InetSpec> = fc.record({
-  protocol: fc.constantFrom('tcp' as const, 'udp' as const),
-  hostIp: fc.oneof(ip, fc.constant('fe80::1%eth0')),
-  hostPort: fc.integer({ min: 0, max: 65_535 }),
-  vmIp: ip,
-  vmPort: fc.integer({ min: 1, max: 65_535 }),
-});
+const port = fc.integer({ min: 1, max: 65_535 });
+/** As many ports as one request may have, that fit. */
+const ports = fc
+  .tuple(port, fc.oneof(fc.constant(1), fc.integer({ min: 1, max: MAX_RANGE })))
+  .map(([first, count]) => ({ first, last: Math.min(65_535, first + count - 1) }));
+/** Host and VM ports: one for each, any free ones, or any free one of a range. */
+const bothPorts = fc.oneof(
+  fc.tuple(ports, port).map(([host, first]) => {
+    const count = Math.min(portCount(host), 65_536 - first);
+    return { hostPorts: portsFrom(host.first, count), vmPorts: portsFrom(first, count) };
+  }),
+  ports.map((vmPorts) => ({ hostPorts: onePort(0), vmPorts })),
+  fc.tuple(port, port, port).map(([a, b, vm]) => ({
+    hostPorts: { first: Math.min(a, b), last: Math.max(a, b) },
+    vmPorts: onePort(vm),
+  })),
+);
+/** Distinct, none of them for all of its family unless alone in it, in their order. */
+const hostIps = fc
+  .uniqueArray(fc.oneof(ip, fc.constantFrom('fe80::1%eth0', '0.0.0.0', '::', '127.0.0.1', '::1')), {
+    minLength: 1,
+    maxLength: MAX_HOST_ADDRESSES,
+  })
+  .map((all) => {
+    const rest = all.filter(
+      (each) =>
+        isUnspecified(each) || !all.some((any) => isUnspecified(any) && familyOf(any) === familyOf(each)),
+    );
+    return rest.sort(compareIps);
+  });
+const inet: fc.Arbitrary<InetSpec> = fc
+  .record({ protocol: fc.constantFrom('tcp' as const, 'udp' as const), hostIps, vmIp: ip, both: bothPorts })
+  .map(({ protocol, hostIps, vmIp, both }) => ({ protocol, hostIps, vmIp, ...both }));
 const path = fc
   .string({ unit: 'grapheme', maxLength: 60 })
   .map((name) => `/${name.replaceAll('\0', '')}`)
@@ -58,6 +88,8 @@ const nearly = fc
         '80',
         '65536',
         '-',
+        '80-81',
+        ',',
         '%',
         ' ',
       ],
@@ -123,16 +155,29 @@ describe('full notation', () => {
     ['tcp:[0:0::1]:8080:tcp:[FD00::2]:80', 'tcp:[::1]:8080:tcp:[fd00::2]:80'],
     ['tcp:[::ffff:127.0.0.1]:1:tcp:[::]:65535', 'tcp:127.0.0.1:1:tcp:[::]:65535'],
     ['tcp:[fe80::1%eth0]:1:tcp:127.0.0.1:1', 'tcp:[fe80::1%eth0]:1:tcp:127.0.0.1:1'],
+    ['tcp:127.0.0.1,[::1]:8080:tcp:172.17.0.2:80', 'tcp:127.0.0.1,[::1]:8080:tcp:172.17.0.2:80'],
+    ['udp:[::],9.9.9.9,10.0.0.1:0:udp:1.2.3.4:5', 'udp:9.9.9.9,10.0.0.1,[::]:0:udp:1.2.3.4:5'],
+    ['tcp:0.0.0.0:8000-8099:tcp:1.2.3.4:1-100', 'tcp:0.0.0.0:8000-8099:tcp:1.2.3.4:1-100'],
+    ['tcp:0.0.0.0:80-80:tcp:1.2.3.4:90-90', 'tcp:0.0.0.0:80:tcp:1.2.3.4:90'],
+    ['tcp:0.0.0.0:8000-9000:tcp:1.2.3.4:80', 'tcp:0.0.0.0:8000-9000:tcp:1.2.3.4:80'],
+    ['tcp:0.0.0.0:0:tcp:1.2.3.4:80-90', 'tcp:0.0.0.0:0:tcp:1.2.3.4:80-90'],
     [`unix:${b64('/a')}:unix:${b64('/b c')}`, `unix:${b64('/a')}:unix:${b64('/b c')}`],
   ])('%s is %s', (text, canonical) => expect(formatSpec(parseSpec(text))).toBe(canonical));
 
   it('reads every part', () => {
     expect(parseSpec('tcp:0.0.0.0:8080:tcp:172.17.0.2:80')).toEqual({
       protocol: 'tcp',
-      hostIp: '0.0.0.0',
-      hostPort: 8080,
+      hostIps: ['0.0.0.0'],
+      hostPorts: { first: 8080, last: 8080 },
       vmIp: '172.17.0.2',
-      vmPort: 80,
+      vmPorts: { first: 80, last: 80 },
+    });
+    expect(parseSpec('udp:[::1],127.0.0.1:8000-8002:udp:[fd00::2]:53-55')).toEqual({
+      protocol: 'udp',
+      hostIps: ['127.0.0.1', '::1'],
+      hostPorts: { first: 8000, last: 8002 },
+      vmIp: 'fd00::2',
+      vmPorts: { first: 53, last: 55 },
     });
     const longest = `/${'x'.repeat(106)}`;
     expect(parseSpec(`unix:${b64('/run/ä')}:unix:${b64(longest)}`)).toEqual({
@@ -165,7 +210,22 @@ describe('full notation', () => {
     ['tcp:1.2.3.4: 80:tcp:1.2.3.4:1', 12, /no decimal number/],
     ['tcp:1.2.3.4:0x50:tcp:1.2.3.4:1', 12, /no decimal number/],
     ['tcp:1.2.3.4:8e1:tcp:1.2.3.4:1', 12, /no decimal number/],
-    ['tcp:1.2.3.4:80-90:tcp:1.2.3.4:1', 12, /is a range/],
+    ['tcp:1.2.3.4:90-80:tcp:1.2.3.4:1', 12, /ends before it begins/],
+    ['tcp:1.2.3.4:0-80:tcp:1.2.3.4:1', 12, /from 1 to 65535/],
+    ['tcp:1.2.3.4:80-65536:tcp:1.2.3.4:1', 15, /from 1 to 65535/],
+    ['tcp:1.2.3.4:80-:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:80-90-95:tcp:1.2.3.4:1', 12, /no decimal number/],
+    ['tcp:1.2.3.4:80-90:tcp:1.2.3.4:1-10', 30, /10 ports in the VM do not belong to 11/],
+    ['tcp:1.2.3.4:80:tcp:1.2.3.4:1-10', 27, /10 ports in the VM do not belong to 1 on/],
+    ['tcp:1.2.3.4:2000-4000:tcp:1.2.3.4:2000-4000', 34, /2001 ports are more than the 1024/],
+    ['tcp:1.2.3.4:0:tcp:1.2.3.4:2000-4000', 26, /2001 ports are more than the 1024/],
+    ['tcp:1.2.3.4,1.2.3.4:1:tcp:1.2.3.4:1', 12, /1\.2\.3\.4 is there twice/],
+    ['tcp:[::1],[0::1]:1:tcp:1.2.3.4:1', 10, /::1 is there twice/],
+    ['tcp:0.0.0.0,1.2.3.4:1:tcp:1.2.3.4:1', 12, /1\.2\.3\.4 overlaps with 0\.0\.0\.0/],
+    ['tcp:[::1],[::]:1:tcp:1.2.3.4:1', 10, /:: overlaps with ::1/],
+    ['tcp:1.2.3.4,:1:tcp:1.2.3.4:1', 12, /host address is empty/],
+    ['tcp:1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5:1:tcp:1.2.3.4:1', 35, /more than 4 addresses/],
+    ['tcp:1.2.3.4:1:tcp:1.2.3.4,1.2.3.5:1', 18, /no IPv4 address/],
     ['tcp:01.2.3.4:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
     ['tcp:1.2.3:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
     ['tcp:localhost:80:tcp:1.2.3.4:1', 4, /no IPv4 address/],
@@ -210,6 +270,13 @@ describe('short notation', () => {
     ['10.0.0.1::80', 'tcp:10.0.0.1:0:tcp:172.17.0.2:80'],
     ['[::]:8080:80', 'tcp:[::]:8080:tcp:172.17.0.2:80'],
     ['[::1]::80/udp', 'udp:[::1]:0:udp:172.17.0.2:80'],
+    ['127.0.0.1,[::1]:8080:80', 'tcp:127.0.0.1,[::1]:8080:tcp:172.17.0.2:80'],
+    ['[::],0.0.0.0::53/udp', 'udp:0.0.0.0,[::]:0:udp:172.17.0.2:53'],
+    ['8000-8099:8000-8099', 'tcp:127.0.0.1:8000-8099:tcp:172.17.0.2:8000-8099'],
+    [':8000-8099', 'tcp:127.0.0.1:8000-8099:tcp:172.17.0.2:8000-8099'],
+    ['8000-8099', 'tcp:127.0.0.1:0:tcp:172.17.0.2:8000-8099'],
+    ['8000-8010:80', 'tcp:127.0.0.1:8000-8010:tcp:172.17.0.2:80'],
+    ['[::1]:8000-8010:80-90/udp', 'udp:[::1]:8000-8010:udp:172.17.0.2:80-90'],
   ])('%s is %s', (text, full) => {
     expect(formatSpec(parseShortSpec(text, options))).toBe(full);
     expect(formatSpec(parseCommandLineSpec(text, options))).toBe(full);
@@ -228,7 +295,11 @@ describe('short notation', () => {
     ['80:0', 3, /from 1 to 65535/],
     ['65536:80', 0, /from 0 to 65535/],
     ['080', 0, /no decimal number/],
-    ['80-90:80', 0, /is a range/],
+    ['80-90:80-81', 6, /2 ports in the VM do not belong to 11/],
+    ['80:80-81', 3, /2 ports in the VM do not belong to 1 on/],
+    [':0-90', 1, /from 1 to 65535/],
+    ['127.0.0.1,localhost:80:80', 10, /no IPv4 address/],
+    ['127.0.0.1,:80:80', 10, /host address is empty/],
     ['a:80', 0, /no decimal number/],
     ['10.0.0.1:80', 8, /"::containerPort" for any free port/],
     ['[::1]:80', 5, /"::containerPort" for any free port/],
@@ -281,6 +352,15 @@ describe('names of a forward', () => {
         else expect(name).toMatch(/^unix-[0-9a-f]{16}$/);
       }),
     );
+  });
+
+  it('the longest spec still has one, and fits into a control message', () => {
+    const longest = (end: number) => `[aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaa${end}%${'z'.repeat(15)}]`;
+    const hosts = [1, 2, 3, 4].map(longest).join(',');
+    const text = `tcp:${hosts}:60000-61000:tcp:${longest(1)}:60000-61000`;
+    expect(formatSpec(parseSpec(text))).toBe(text);
+    expect(entryName(parseSpec(text))).toMatch(/^tcp-[0-9a-f]{16}$/);
+    expect(text.length).toBeLessThan(MAX_SPEC_BYTES);
   });
 
   it('says both ends', () => {

@@ -4,7 +4,7 @@
  */
 import { BridgeError } from '../../shared/errors.ts';
 import { canonicalIp, formatEndpoint } from '../../shared/ip.ts';
-import { formatSpec } from '../../shared/port-spec.ts';
+import { formatSpec, onePortSpec } from '../../shared/port-spec.ts';
 import type { PortClaim, PortDoor } from '../../shared/portfs/door.ts';
 
 /** A forward as gvproxy lists it: `local` and `remote` as they were asked for, `:8080` made out. */
@@ -37,7 +37,8 @@ export class GatewayForwards {
     const key = `${protocol}/${local}`;
     if (this.forwards.has(key))
       throw new BridgeError('ALREADY_EXISTS', `proxy already running for ${protocol} on ${local}`);
-    const spec = formatSpec({ protocol, hostIp: host.ip, hostPort: host.port, vmIp: vm.ip, vmPort: vm.port });
+    const ends = { hostIp: host.ip, hostPort: host.port, vmIp: vm.ip, vmPort: vm.port };
+    const spec = formatSpec(onePortSpec({ protocol, ...ends }));
     const claim = this.door.claim(spec, this.signal);
     this.forwards.set(key, { local, remote: formatEndpoint(vm.ip, vm.port), protocol, claim });
     try {

@@ -1,6 +1,6 @@
 /** The Linux engine of the host agent, seen from the main thread: its workers, the ways to the VMs, its forwards. */
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
-import { Limit, limitCells } from '../../../shared/limit.ts';
+import type { Limit } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
 import type { Logger } from '../../../shared/logger.ts';
@@ -148,12 +148,12 @@ export class HostEngine {
       destination: Destination;
       links: LinkSource;
       limits: DataLimits;
+      /** Of its connections, with cells that other threads can count in. */
+      limit: Limit;
       log: Logger;
     },
   ): LinuxForward {
-    const { name, destination, limits } = options;
-    const most = limits.connectionsPerForward;
-    const limit = new Limit(`connections of ${name}`, most, options.log, limitCells());
+    const { name, destination, limits, limit } = options;
     const order: ForwardOrder = {
       id: ++this.lastForward,
       name,
@@ -164,7 +164,7 @@ export class HostEngine {
       limits: [limit.share, limits.connectionsOfVm.share],
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
-    const forward = new LinuxForward({ ...options, limit, engine: this, order, listener });
+    const forward = new LinuxForward({ ...options, engine: this, order, listener });
     this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
     this.pool.broadcast({ type: 'forward', forward: order });
     listener.open();

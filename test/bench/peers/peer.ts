@@ -13,6 +13,21 @@ export interface Place {
   readonly signal: AbortSignal;
 }
 
+/** Ports that are published while they are measured. */
+export interface PublishedPorts {
+  /** One of them, which leads to the backend. */
+  readonly port: number;
+  remove(): Promise<void>;
+}
+
+/** A forwarder that publishes ports while it runs. */
+export interface Publisher {
+  /** Publishes so many by one request. */
+  range(count: number): Promise<PublishedPorts>;
+  /** Publishes so many by a request for each, one after the other. */
+  each(count: number): Promise<PublishedPorts>;
+}
+
 /** A forwarder that is measured. */
 export interface Peer {
   readonly name: string;
@@ -29,6 +44,8 @@ export interface Peer {
   refuses?(): string | undefined;
   /** It runs the backend itself, in a network namespace of its own. `samePort`: at the number of the front port. */
   readonly namespace?: { readonly samePort: boolean };
+  /** How ports are published, where that is measured. */
+  publisher?(place: Place): Publisher;
   /** Starts it; whether it serves is found out by asking the front port. */
   start(place: Place): Promise<void> | void;
 }

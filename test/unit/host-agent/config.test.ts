@@ -22,6 +22,13 @@ describe('host-agent options', () => {
     ]);
   });
 
+  it('knows the ports to choose from', () => {
+    const connect = ['unix:///a'];
+    expect(hostConfig({ connect }).portRange).toEqual({ first: 49_153, last: 65_535 });
+    expect(hostConfig({ connect, portRange: '5000-5999' }).portRange).toEqual({ first: 5000, last: 5999 });
+    expect(hostConfig({ connect, portRange: '5000' }).portRange).toEqual({ first: 5000, last: 5000 });
+  });
+
   it.each([
     [{}, /--connect <url>.*--listen <url>/],
     [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs/],
@@ -36,6 +43,9 @@ describe('host-agent options', () => {
     [{ connect: ['unix:///a'], peerCid: ['b=3'] }, /VM "b", which has no.*--peer-cid NAME=<cids>/],
     [{ connect: ['unix:///a'], peerCid: ['0'] }, /neither "any" nor a list/],
     [{ connect: ['unix:///a'], lane: 'fast' }, /unknown lane "fast"/],
+    [{ connect: ['unix:///a'], portRange: '0-99' }, /--port-range "0-99" is no range of ports/],
+    [{ connect: ['unix:///a'], portRange: '99-9' }, /--port-range "99-9" is no range of ports/],
+    [{ connect: ['unix:///a'], portRange: 'all' }, /--port-range "all" is no range of ports/],
   ])('refuses %j', (options, why) => {
     expect(() => hostConfig(options)).toThrow(why);
   });

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
+import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
 
 const SPEC = parseSpec('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
@@ -17,7 +18,8 @@ beforeEach(() => {
   refuse = undefined;
   table = new ForwardTable((_vm, spec) => {
     if (refuse !== undefined) return Promise.reject(refuse);
-    const resolved = spec.protocol === 'unix' ? spec : { ...spec, hostPort: port++ };
+    const resolved =
+      spec.protocol === 'unix' || spec.hostPorts.first !== 0 ? spec : { ...spec, hostPorts: onePort(port++) };
     const forward = {
       close: async (options: { now: boolean }) => void closed.push(options),
       stats: () => ({ active: 1 }),
@@ -75,7 +77,7 @@ describe('ForwardTable', () => {
     } as const;
     let ipv6 = false;
     const strict = new ForwardTable(async (_vm, spec) => {
-      if (spec.protocol !== 'unix' && spec.hostIp === '::' && !ipv6) throw noIpv6;
+      if (spec.protocol !== 'unix' && spec.hostIps.includes('::') && !ipv6) throw noIpv6;
       return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
     }, silentLogger());
     const noIpv6 = new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
@@ -95,6 +97,50 @@ describe('ForwardTable', () => {
     await table.release(claims[0]!);
     await claim();
     expect(table.list().length).toBe(MAX_FORWARDS);
+  });
+
+  it('counts host ports, at each address, and gives them back when they are released or could not be had', async () => {
+    const many = (ips: string, ports: string) =>
+      table.claim({
+        owner: 'api',
+        lease: 'permanent',
+        vm: 'default',
+        spec: parseSpec(`tcp:${ips}:${ports}:tcp:10.0.0.1:${ports}`),
+      });
+    const claims = [];
+    for (let i = 0; i < 4; i++) claims.push(await many('127.0.0.1,[::1]', '1000-2023'));
+    await expect(many('127.0.0.1', '80')).rejects.toMatchObject({
+      code: 'LIMIT_REACHED',
+      message: 'host ports: 8192 of at most 8192 are taken, 1 more cannot be had',
+    });
+    await table.release(claims[0]!);
+    await expect(many('127.0.0.1,[::1],[fd00::1]', '1000-2023')).rejects.toMatchObject({
+      code: 'LIMIT_REACHED',
+    });
+    refuse = new BridgeError('PORT_IN_USE', 'taken');
+    for (let i = 0; i < 3; i++)
+      await expect(many('127.0.0.1,[::1]', '1000-2023')).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    refuse = undefined;
+    await many('127.0.0.1,[::1]', '1000-2023');
+    expect(table.list().length).toBe(4);
+  });
+
+  it('the twin rule holds for ranges, and not for several addresses in one request', async () => {
+    const request = (hosts: string) =>
+      strict.claim({
+        owner: 'api',
+        lease: 'permanent',
+        vm: 'default',
+        spec: parseSpec(`tcp:${hosts}:80-89:tcp:10.0.0.1:80-89`),
+      });
+    const strict = new ForwardTable(async (_vm, spec) => {
+      if (spec.protocol !== 'unix' && spec.hostIps.includes('::'))
+        throw new BridgeError('ADDRESS_NOT_AVAILABLE', 'no such address');
+      return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
+    }, silentLogger());
+    await request('0.0.0.0');
+    expect((await request('[::]')).stats()).toEqual({ not_bound: 1 });
+    await expect(request('0.0.0.0,[::]')).rejects.toMatchObject({ code: 'ADDRESS_NOT_AVAILABLE' });
   });
 
   it('closing releases everything, also what is being opened just then', async () => {

@@ -4,6 +4,7 @@ import { PermanentForwards } from '../../../host-agent/control/permanent-forward
 import type { SavedForward } from '../../../host-agent/control/state/state-format.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
+import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
 import { until } from '../../helpers/processes.ts';
 
@@ -21,11 +22,11 @@ function start(found: readonly SavedForward[], retryMs = 5): PermanentForwards {
   let next = 40_000;
   table = new ForwardTable(async (_vm, wanted) => {
     if (wanted.protocol === 'unix') throw new Error('not here');
-    const hostPort = wanted.hostPort || next++;
+    const hostPort = wanted.hostPorts.first || next++;
     if (taken.has(hostPort)) throw new BridgeError('PORT_IN_USE', `port ${hostPort} is taken`);
     taken.add(hostPort);
     const close = async (): Promise<void> => void taken.delete(hostPort);
-    return { resolved: { ...wanted, hostPort }, forward: { close, stats: () => ({}) } };
+    return { resolved: { ...wanted, hostPorts: onePort(hostPort) }, forward: { close, stats: () => ({}) } };
   }, silentLogger());
   saved = found;
   const save = async (forwards: readonly SavedForward[]): Promise<void> => {

@@ -1,0 +1,74 @@
+import type { Destination } from '../../shared/destination.ts';
+import type { Limit } from '../../shared/limit.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { BoundPort } from '../../shared/ports/bind-all.ts';
+import type { Endpoint } from '../../shared/ports/endpoints.ts';
+import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
+import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
+import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
+import type { DataLimits, Forward } from './forward.ts';
+import type { HostEngine } from './linux/host-engine.ts';
+import { StreamForward } from './stream-forward.ts';
+import type { LinkSource } from './tunnel.ts';
+import { UdpForward } from './udp-forward.ts';
+
+/** What serving a host port takes. */
+export interface ServeOptions {
+  readonly vm: string;
+  /** Of this port, for logs. */
+  readonly name: string;
+  readonly destination: Destination;
+  readonly links: LinkSource;
+  readonly limits: DataLimits;
+  /** Counts the connections of all ports of a forward. */
+  readonly limit: Limit;
+  readonly log: Logger;
+}
+
+/** A TCP or UDP port of the host that is bound and answers nobody yet. */
+export interface HostPort extends BoundPort {
+  /** Lets clients in; the port is the forward's from now on. */
+  serve(options: ServeOptions): Forward;
+}
+
+/**
+ * Takes a port, on the engine where there is one, else on this thread.
+ * @param wildcard takes TCP ports that are denied at one address only
+ * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE, PERMISSION_DENIED or IO
+ */
+export async function bindHostPort(
+  { protocol, ip, port }: Endpoint,
+  engine: HostEngine | undefined,
+  log: Logger,
+  wildcard?: WildcardPorts,
+): Promise<HostPort> {
+  if (engine !== undefined) return protocol === 'tcp' ? bindTcp(engine, ip, port) : bindUdp(engine, ip, port);
+  if (protocol === 'tcp') {
+    const reservation = await reserveTcp({ ip, port, log, wildcard });
+    return {
+      serve: (options) => new StreamForward({ ...options, reservation }),
+      release: () => reservation.close(),
+    };
+  }
+  const reservation = await reserveUdp({ ip, port, log });
+  return {
+    serve: (options) => new UdpForward({ ...options, reservation }),
+    release: () => reservation.close(),
+  };
+}
+
+function bindTcp(engine: HostEngine, ip: string, port: number): HostPort {
+  const listener = engine.listenTcp({ ip, port });
+  return {
+    serve: (options) => engine.serve(listener, options),
+    release: async () => engine.closeDescriptor(listener.fd),
+  };
+}
+
+function bindUdp(engine: HostEngine, ip: string, port: number): HostPort {
+  const bound = engine.datagrams.bind({ ip, port });
+  return {
+    serve: (options) => engine.datagrams.serve(bound, options),
+    release: async () => engine.closeDescriptor(bound.fd),
+  };
+}
