@@ -121,8 +121,8 @@ async function answer(
     const claim = await permanent.expose(vm ?? names[0]!, spec!);
     return { status: 201, body: view(claim) };
   }
-  const failed = await permanent.forget(spec === undefined ? wanted : formatSpec(spec), vm);
   const claims = spec === undefined ? [] : table.find(spec, vm);
+  const failed = await permanent.forget(claims, spec === undefined ? wanted : formatSpec(spec), vm);
   const removed = [...claims.map(view), ...failed.map(failedView)];
   if (removed.length === 0) throw new BridgeError('NOT_FOUND', `${wanted} is not exposed`);
   await Promise.all(claims.map((claim) => table.release(claim, { now: body.now === true })));

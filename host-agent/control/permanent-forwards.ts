@@ -44,8 +44,6 @@ class Wanted {
   failure: BridgeError | undefined;
   failedSince = new Date();
   tries = 0;
-  /** It was removed, or the host agent is stopping. */
-  over = false;
   attempt: Promise<void> | undefined;
 
   constructor({ spec, vm }: SavedForward) {
@@ -83,7 +81,10 @@ export class PermanentForwards {
    * @throws BridgeError as the table does; IO when it cannot be written down, and then it is not published
    */
   async expose(vm: string, spec: PortSpec): Promise<Claim> {
-    const known = this.find(formatSpec(spec), vm).find((each) => each.claim === undefined);
+    const name = formatSpec(spec);
+    const known = [...this.wanted].find(
+      (each) => each.claim === undefined && each.spec === name && each.vm === vm,
+    );
     if (known !== undefined) {
       known.tries = 0;
       await this.try(known);
@@ -95,7 +96,7 @@ export class PermanentForwards {
         'LIMIT_REACHED',
         `there are ${MAX_FORWARDS} permanent forwards already, the most there may be`,
       );
-    const wanted = new Wanted({ spec: formatSpec(spec), vm });
+    const wanted = new Wanted({ spec: name, vm });
     wanted.claim = await this.claim(wanted, spec, false);
     wanted.spec = formatSpec(wanted.claim.spec);
     this.wanted.add(wanted);
@@ -103,7 +104,7 @@ export class PermanentForwards {
     try {
       await this.save();
     } catch (error) {
-      this.end(wanted);
+      this.wanted.delete(wanted);
       this.saveAgain();
       await this.options.table.release(claim, { now: true });
       throw error;
@@ -112,13 +113,16 @@ export class PermanentForwards {
   }
 
   /**
-   * Forgets those of a spec in full notation, of one VM or of any, so that they do not come back. Their claims are the
-   * caller's to release.
+   * Forgets some, so that they do not come back: those that hold one of `claims`, which are the caller's to release, and
+   * of those that are not published the ones of this name.
+   * @param name a full notation; without options it finds those with any
    * @returns those that were not published
    * @throws BridgeError IO when that cannot be written down; nothing has changed then
    */
-  async forget(spec: string, vm?: string): Promise<FailedForward[]> {
-    const found = this.find(spec, vm);
+  async forget(claims: readonly Claim[], name: string, vm?: string): Promise<FailedForward[]> {
+    const isMeant = (each: Wanted): boolean =>
+      each.claim === undefined ? hasName(each, name, vm) : claims.includes(each.claim);
+    const found = [...this.wanted].filter(isMeant);
     const failed = found.filter((each) => each.claim === undefined).map(view);
     if (found.length === 0) return [];
     for (const each of found) this.wanted.delete(each);
@@ -127,9 +131,9 @@ export class PermanentForwards {
     } catch (error) {
       for (const each of found) this.wanted.add(each);
       this.saveAgain();
+      this.schedule();
       throw error;
     }
-    for (const each of found) this.end(each);
     for (const { spec, vm } of failed) this.options.log.info({ spec, vm, owner: OWNER }, 'forgotten');
     return failed;
   }
@@ -145,10 +149,6 @@ export class PermanentForwards {
     clearTimeout(this.timer);
   }
 
-  private find(spec: string, vm?: string): Wanted[] {
-    return [...this.wanted].filter((each) => each.spec === spec && (vm === undefined || each.vm === vm));
-  }
-
   private save(): Promise<void> {
     const forwards = [...this.wanted].map(({ spec, vm }) => ({ spec, vm }));
     return this.options.state?.save(forwards) ?? Promise.resolve();
@@ -157,11 +157,6 @@ export class PermanentForwards {
   /** What could not be written was taken back; a later write, begun before that, may have written it all the same. */
   private saveAgain(): void {
     this.save().catch(() => undefined); // the next change tries it again
-  }
-
-  private end(wanted: Wanted): void {
-    wanted.over = true;
-    this.wanted.delete(wanted);
   }
 
   private claim(wanted: Wanted, spec: PortSpec, quiet: boolean): Promise<Claim> {
@@ -197,7 +192,7 @@ export class PermanentForwards {
       if (!vms.includes(vm))
         throw new BridgeError('NOT_FOUND', `this host agent has no VM "${vm}"; it has ${vms.join(', ')}`);
       const claim = await this.claim(wanted, parseSpec(wanted.spec), quiet);
-      if (wanted.over || this.closed) {
+      if (!this.wanted.has(wanted) || this.closed) {
         await table.release(claim, { now: true });
         return;
       }
@@ -246,6 +241,10 @@ export class PermanentForwards {
       if (wanted.claim === undefined && this.wanted.has(wanted)) await this.try(wanted);
     }
   }
+}
+
+function hasName({ spec, vm }: Wanted, name: string, ofVm: string | undefined): boolean {
+  return (spec === name || spec.split('?')[0] === name) && (ofVm === undefined || vm === ofVm);
 }
 
 function view({ spec, vm, failedSince, failure }: Wanted): FailedForward {

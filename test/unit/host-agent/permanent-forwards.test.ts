@@ -63,8 +63,8 @@ describe('permanent forwards', () => {
     start([]);
     const claim = await permanent.expose('a', parseSpec(spec(0)));
     expect(saved).toEqual([{ spec: spec(40_000), vm: 'a' }]);
-    expect(await permanent.forget(spec(40_000), 'b')).toEqual([]);
-    expect(await permanent.forget(spec(40_000))).toEqual([]);
+    expect(await permanent.forget([], spec(40_000), 'b')).toEqual([]);
+    expect(await permanent.forget([claim], spec(40_000))).toEqual([]);
     expect(saved).toEqual([]);
     await table.release(claim);
     expect(permanent.failed()).toEqual([]);
@@ -94,8 +94,17 @@ describe('permanent forwards', () => {
     expect(permanent.failed().map(({ code }) => code)).toEqual(['BAD_SPEC', 'NOT_FOUND']);
     await permanent.expose('a', parseSpec(spec(81)));
     expect(saved).toEqual([...found, { spec: spec(81), vm: 'a' }]);
-    expect((await permanent.forget('tcp:of the future')).length).toBe(1);
+    expect((await permanent.forget([], 'tcp:of the future')).length).toBe(1);
     expect(saved.length).toBe(2);
+  });
+
+  it('are found by their name without options too', async () => {
+    taken.add(80);
+    start([{ spec: `${spec(80)}?of=the-future`, vm: 'a' }]);
+    await permanent.restore();
+    expect(await permanent.forget([], spec(81))).toEqual([]);
+    expect((await permanent.forget([], spec(80))).length).toBe(1);
+    expect(saved).toEqual([]);
   });
 
   it('asked for again while they fail are tried at once, and are kept once', async () => {
@@ -121,7 +130,7 @@ describe('permanent forwards', () => {
     refuseSave = new BridgeError('IO', 'the disk is full');
     await expect(permanent.expose('a', parseSpec(spec(81)))).rejects.toBe(refuseSave);
     expect(published()).toEqual([spec(80)]);
-    await expect(permanent.forget(spec(80))).rejects.toBe(refuseSave);
+    await expect(permanent.forget(table.list(), spec(80))).rejects.toBe(refuseSave);
     refuseSave = undefined;
     await permanent.expose('b', parseSpec(spec(82)));
     expect(saved.map((each) => each.spec)).toEqual([spec(80), spec(82)]);
