@@ -24,7 +24,15 @@ export interface Hello {
 }
 
 /** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
-export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'] as const;
+export const FEATURES = [
+  'control',
+  'dial-result',
+  'reset',
+  'dedicated',
+  'udp-flows',
+  'claims',
+  'details',
+] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export const LINK_VERSION = 1;

@@ -1,11 +1,12 @@
 import { BridgeError } from './errors.ts';
+import { optionsStart, parseOptions } from './forward-options.ts';
 import { canonicalIp } from './ip.ts';
 import { onePort, type PortRange } from './port-range.ts';
-import { checkPorts, type InetSpec, type PortSpec, parseSpec } from './port-spec.ts';
+import { checkPorts, type InetSpec, type PortSpec, parseSpec, withOptions } from './port-spec.ts';
 import { type Cursor, readPorts, refuse, takeAddresses, takePorts } from './port-spec-cursor.ts';
 
 /**
- * The short notation of the command line, after docker's `-p`: `[ip:][port:]containerPort[/tcp|/udp]`.
+ * The short notation of the command line, after docker's `-p`: `[ip:][port:]containerPort[/tcp|/udp][?options]`.
  *
  * | written | host side |
  * |---|---|
@@ -37,9 +38,14 @@ export interface ShortSpecOptions {
  */
 export function parseShortSpec(text: string, options: ShortSpecOptions = {}): InetSpec {
   const vmIp = vmAddress(options.to ?? DEFAULT_TO);
-  const slash = text.indexOf('/');
-  const end = slash < 0 ? text.length : slash;
-  const protocol = slash < 0 ? 'tcp' : readProtocol(text, slash + 1);
+  const mark = optionsStart(text);
+  const slash = text.slice(0, mark).indexOf('/');
+  const end = slash < 0 ? mark : slash;
+  const protocol = slash < 0 ? 'tcp' : readProtocol(text, slash + 1, mark);
+  return withOptions(readShort(text, end, protocol, vmIp), parseOptions(text, mark, protocol));
+}
+
+function readShort(text: string, end: number, protocol: 'tcp' | 'udp', vmIp: string): InetSpec {
   const cursor: Cursor = { text, end, position: 0 };
   if (beginsWithAddress(text, end)) {
     const hostIps = takeAddresses(cursor, 'the host address');
@@ -64,8 +70,8 @@ function vmAddress(to: string): string {
   return address;
 }
 
-function readProtocol(text: string, start: number): 'tcp' | 'udp' {
-  const name = text.slice(start);
+function readProtocol(text: string, start: number, end: number): 'tcp' | 'udp' {
+  const name = text.slice(start, end);
   if (name === 'tcp' || name === 'udp') return name;
   refuse(text, start, name === 'sctp' ? 'sctp is not supported' : 'expected tcp or udp after "/"');
 }

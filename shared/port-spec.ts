@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { type ForwardOptions, formatOptions, optionsStart, parseOptions } from './forward-options.ts';
 import { formatEndpoint } from './ip.ts';
 import { formatPorts, onePort, type PortRange, portCount } from './port-range.ts';
 import {
@@ -15,7 +16,7 @@ import {
  * One forward, and its full notation, the one that names it in the control filesystem, in the API and in state files:
  * `tcp:0.0.0.0:8080:tcp:172.17.0.2:80`, `udp:[::1]:53:udp:[fd00::2]:53`,
  * `tcp:127.0.0.1,[::1]:8000-8099:tcp:172.17.0.2:8000-8099`,
- * `unix:<base64 of the host path>:unix:<base64 of the VM path>`.
+ * `unix:<base64 of the host path>:unix:<base64 of the VM path>`, each with options behind a `?` (forward-options.ts).
  */
 
 export interface InetSpec {
@@ -32,12 +33,14 @@ export interface InetSpec {
   readonly hostPorts: PortRange;
   readonly vmIp: string;
   readonly vmPorts: PortRange;
+  readonly options?: ForwardOptions;
 }
 
 export interface UnixSpec {
   readonly protocol: 'unix';
   readonly hostPath: string;
   readonly vmPath: string;
+  readonly options?: ForwardOptions;
 }
 
 export type PortSpec = InetSpec | UnixSpec;
@@ -63,9 +66,16 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * @throws BridgeError BAD_SPEC with the 0-based position and the reason
  */
 export function parseSpec(text: string): PortSpec {
-  const cursor: Cursor = { text, end: text.length, position: 0 };
+  const cursor: Cursor = { text, end: optionsStart(text), position: 0 };
   const protocol = takeProtocol(cursor);
-  return protocol === 'unix' ? parseUnix(cursor) : parseInet(cursor, protocol);
+  const spec = protocol === 'unix' ? parseUnix(cursor) : parseInet(cursor, protocol);
+  return withOptions(spec, parseOptions(text, cursor.end, protocol));
+}
+
+/** The spec with these options and no others. */
+export function withOptions<Spec extends PortSpec>(spec: Spec, options: ForwardOptions | undefined): Spec {
+  const { options: _, ...bare } = spec;
+  return (options === undefined ? bare : { ...bare, options }) as Spec;
 }
 
 /** The spec of one host port at one address. */
@@ -83,9 +93,10 @@ export function onePortSpec(parts: {
 /** The canonical full notation: `parseSpec(formatSpec(spec))` equals `spec` for every spec that parseSpec made. */
 export function formatSpec(spec: PortSpec): string {
   if (spec.protocol === 'unix') {
-    return `unix:${encodePath(spec.hostPath)}:unix:${encodePath(spec.vmPath)}`;
+    return `unix:${encodePath(spec.hostPath)}:unix:${encodePath(spec.vmPath)}${formatOptions(spec.options)}`;
   }
-  return `${spec.protocol}:${hostEnd(spec)}:${spec.protocol}:${vmEnd(spec)}`;
+  const { protocol, options } = spec;
+  return `${protocol}:${hostEnd(spec)}:${protocol}:${vmEnd(spec)}${formatOptions(options)}`;
 }
 
 /** What is taken on the host: `0.0.0.0:8080`, `127.0.0.1,[::1]:8000-8099` or a path. */

@@ -1,35 +1,27 @@
 /**
  * The preface of a dedicated stream and the answer to it: fixed binary layout, decoded by hand because it
- * is paid on every connection. Little-endian; docs/protocol.md has the table. Trailing fields that a later
- * version adds are skipped by `length`.
+ * is paid on every connection. Little-endian; docs/protocol.md has the table.
  */
 import { type Destination, decodeDestination, encodeDestination, MAX_PATH_BYTES } from './destination.ts';
 import { BridgeError } from './errors.ts';
-import { ipFromBytes, ipToBytes } from './ip.ts';
+import { decodeDetails, encodeDetails, MAX_DETAILS_BYTES, type StreamDetails } from './stream-details.ts';
 
 /** First two bytes. As a vpnkit header length they would mean 65,104, as text they are not `ht`. */
 export const PREFACE_MAGIC = Buffer.from([0x50, 0xfe]);
 export const STREAM_KEY_BYTES = 16;
 /** Longest preface that is read, bytes. */
-export const MAX_PREFACE_BYTES = 26 + 3 + MAX_PATH_BYTES + 19 + 512;
+export const MAX_PREFACE_BYTES = 26 + 3 + MAX_PATH_BYTES + MAX_DETAILS_BYTES;
 export const RESULT_BYTES = 8;
 
 const VERSION = 1;
 const FIXED_BYTES = 26;
 
-/** The client of a forwarded connection; absent for unix sockets. */
-export interface ClientAddress {
-  readonly ip: string;
-  readonly port: number;
-}
-
-export interface Preface {
+export interface Preface extends StreamDetails {
   /** Number of the stream, unique among those of one opener; resets name it. */
   readonly streamId: number;
   /** The key that the link drew; it ties the stream to the link. */
   readonly streamKey: Buffer;
   readonly destination: Destination;
-  readonly client?: ClientAddress;
 }
 
 export function encodePreface(preface: Preface): Buffer {
@@ -38,7 +30,7 @@ export function encodePreface(preface: Preface): Buffer {
   fixed[4] = VERSION;
   fixed.writeUInt32LE(preface.streamId, 6);
   preface.streamKey.copy(fixed, 10);
-  const whole = Buffer.concat([fixed, encodeDestination(preface.destination), encodeClient(preface.client)]);
+  const whole = Buffer.concat([fixed, encodeDestination(preface.destination), encodeDetails(preface)]);
   whole.writeUInt16LE(whole.length, 2);
   return whole;
 }
@@ -58,10 +50,9 @@ export function decodePreface(bytes: Buffer): { value: Preface; used: number } |
   const whole = bytes.subarray(0, length);
   if (whole[4] !== VERSION) throw new BridgeError('PROTOCOL', `stream preface of version ${whole[4]}`);
   const { destination, end } = decodeDestination(whole, FIXED_BYTES);
-  const client = decodeClient(whole, end);
   const streamKey = Buffer.from(whole.subarray(10, FIXED_BYTES));
-  const preface = { streamId: whole.readUInt32LE(6), streamKey, destination };
-  return { value: client === undefined ? preface : { ...preface, client }, used: length };
+  const fixed = { streamId: whole.readUInt32LE(6), streamKey, destination };
+  return { value: { ...fixed, ...decodeDetails(whole, end, length) }, used: length };
 }
 
 /** @param errno 0 when the destination was reached, else a Linux errno number */
@@ -79,25 +70,4 @@ export function decodeResult(bytes: Buffer): { value: number; used: number } | u
   if (!bytes.subarray(0, 2).equals(PREFACE_MAGIC) || bytes[2] !== VERSION)
     throw new BridgeError('PROTOCOL', 'not the answer to a stream preface');
   return { value: bytes.readUInt32LE(4), used: RESULT_BYTES };
-}
-
-/** u8 family (0 absent, 4, 6), the IP's bytes, u16 port. */
-function encodeClient(client: ClientAddress | undefined): Buffer {
-  if (client === undefined) return Buffer.from([0]);
-  const ip = ipToBytes(client.ip);
-  const out = Buffer.allocUnsafe(3 + ip.length);
-  out[0] = ip.length === 4 ? 4 : 6;
-  out.set(ip, 1);
-  out.writeUInt16LE(client.port, 1 + ip.length);
-  return out;
-}
-
-function decodeClient(whole: Buffer, at: number): ClientAddress | undefined {
-  const family = whole[at];
-  if (family === 0) return undefined;
-  if (family !== 4 && family !== 6)
-    throw new BridgeError('PROTOCOL', `client address of family ${family ?? 'nothing'}`);
-  const end = at + 1 + (family === 4 ? 4 : 16);
-  if (whole.length < end + 2) throw new BridgeError('PROTOCOL', 'client address cut short');
-  return { ip: ipFromBytes(whole.subarray(at + 1, end)), port: whole.readUInt16LE(end) };
 }

@@ -1,11 +1,14 @@
 import type { ForwardList } from './api-client.ts';
 
 const HEADINGS = ['SPEC', 'VM', 'OWNER', 'SINCE', 'ACTIVE', 'UP', 'DOWN'];
+/** Only where a forward has one. */
+const STATE = 'STATE';
 
 /** The table that `portferry list` prints, a line for each forward that failed, and one for each VM whose link is down. */
 export function formatList({ forwards, vms }: ForwardList): string {
   const published = forwards.filter(({ state }) => state !== 'failed');
-  const rows = published.map(({ spec, vm, owner, since, stats }) => [
+  const withState = published.some(({ state }) => state !== undefined);
+  const rows = published.map(({ spec, vm, owner, since, state, stats }) => [
     spec,
     vm,
     owner,
@@ -13,9 +16,11 @@ export function formatList({ forwards, vms }: ForwardList): string {
     String(stats.active ?? stats.flows ?? 0),
     formatBytes(stats.bytes_up ?? 0),
     formatBytes(stats.bytes_down ?? 0),
+    ...(withState ? [state ?? ''] : []),
   ]);
-  const table = [HEADINGS, ...rows];
-  const widths = HEADINGS.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  const headings = withState ? [...HEADINGS, STATE] : HEADINGS;
+  const table = [headings, ...rows];
+  const widths = headings.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
   const lines = table.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column]!))

@@ -26,8 +26,9 @@ export interface ForwardView {
   readonly vm: string;
   readonly owner: string;
   readonly since: string;
-  /** `failed`: it is kept and tried again, `error` says why it is not published now. */
-  readonly state: 'published' | 'failed';
+  /** How it waits for its container, where it does; `failed`: it is kept and tried again. */
+  readonly state?: string;
+  /** Why it is not published now. */
   readonly error?: { readonly code: ErrorCode; readonly message: string };
   readonly stats: Record<string, number>;
 }
@@ -141,8 +142,15 @@ function readSpec(text: string, kept: readonly FailedForward[]): PortSpec | unde
 
 function view(claim: Claim): ForwardView {
   const { vm, owner } = claim;
-  const since = claim.since.toISOString();
-  return { spec: formatSpec(claim.spec), vm, owner, since, state: 'published', stats: claim.stats() };
+  const state = claim.state();
+  return {
+    spec: formatSpec(claim.spec),
+    vm,
+    owner,
+    since: claim.since.toISOString(),
+    ...(state === undefined ? {} : { state }),
+    stats: claim.stats(),
+  };
 }
 
 function failedView({ spec, vm, since, code, message }: FailedForward): ForwardView {

@@ -6,7 +6,7 @@ import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec } from '../../shared/port-spec.ts';
+import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
 import { endpointCount } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
 import { explainRefusal } from './conflict.ts';
@@ -38,6 +38,8 @@ export interface Claim {
   /** With the host port resolved. */
   readonly spec: PortSpec;
   readonly since: Date;
+  /** How it waits for its container, where it does. */
+  state(): string | undefined;
   stats(): Record<string, number>;
 }
 
@@ -81,6 +83,7 @@ export class ForwardTable {
     }
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
+      this.refuseOtherOptions(request);
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.giveBack(request.spec);
@@ -92,6 +95,7 @@ export class ForwardTable {
       spec: resolved,
       forward,
       since: new Date(),
+      state: () => forward.state,
       stats: () => forward.stats(),
     };
     this.entries.add(entry);
@@ -120,11 +124,12 @@ export class ForwardTable {
     return [...this.entries];
   }
 
-  /** The claims of a resolved spec, of one VM or of any. */
+  /** The claims of a resolved spec, of one VM or of any. A spec without options finds those with any. */
   find(spec: PortSpec, vm?: string): Claim[] {
     const wanted = formatSpec(spec);
+    const nameOf = spec.options === undefined ? endsOf : formatSpec;
     return this.list().filter(
-      (claim) => formatSpec(claim.spec) === wanted && (vm === undefined || claim.vm === vm),
+      (claim) => nameOf(claim.spec) === wanted && (vm === undefined || claim.vm === vm),
     );
   }
 
@@ -132,6 +137,21 @@ export class ForwardTable {
   async close(): Promise<void> {
     this.closed = true;
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
+  }
+
+  /** The port would be taken all the same; this says by what. */
+  private refuseOtherOptions({ vm, spec }: ClaimRequest): void {
+    const end = hostEnd(spec);
+    if (spec.protocol !== 'unix' && spec.hostPorts.first === 0) return;
+    for (const other of this.entries) {
+      if (other.vm !== vm || hostEnd(other.spec) !== end || endsOf(other.spec) !== endsOf(spec)) continue;
+      const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
+      if (wanted === is) continue;
+      throw new BridgeError(
+        'PORT_IN_USE',
+        `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
+      );
+    }
   }
 
   /**
@@ -169,4 +189,9 @@ export class ForwardTable {
 /** How many host ports a spec takes, whichever they are. */
 function portsOf(spec: PortSpec): number {
   return spec.protocol === 'unix' ? 0 : endpointCount(spec);
+}
+
+/** The name of a forward without its options. */
+function endsOf(spec: PortSpec): string {
+  return formatSpec(withOptions(spec, undefined));
 }

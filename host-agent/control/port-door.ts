@@ -1,7 +1,7 @@
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
 import type { PortDoor } from '../../shared/portfs/door.ts';
-import type { ForwardTable } from './forward-table.ts';
+import type { Claim, ForwardTable } from './forward-table.ts';
 
 export interface PortDoorOptions {
   readonly table: ForwardTable;
@@ -22,7 +22,7 @@ export function portDoor({ table, vm, owner, log }: PortDoorOptions): PortDoor {
         status: () =>
           claim.stats().not_bound === 1
             ? 'not bound: this host has no IPv6'
-            : `exposed for VM ${vm} since ${claim.since.toISOString()}`,
+            : `exposed for VM ${vm} since ${claim.since.toISOString()}${stateOf(claim)}`,
         stats: () => claim.stats(),
         release: (options) => {
           released ??= table
@@ -33,4 +33,9 @@ export function portDoor({ table, vm, owner, log }: PortDoorOptions): PortDoor {
       };
     },
   };
+}
+
+function stateOf(claim: Claim): string {
+  const state = claim.state();
+  return state === undefined ? '' : `, ${state}`;
 }

@@ -5,6 +5,8 @@ export interface Forward {
   /** Stops serving new clients at once. @param now also ends the connections that run */
   close(options: { now: boolean }): Promise<void>;
   stats(): Record<string, number>;
+  /** How it waits for its container, where it does. */
+  readonly state?: string | undefined;
 }
 
 /** Limits of the data path. */

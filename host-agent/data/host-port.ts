@@ -1,9 +1,11 @@
 import type { Destination } from '../../shared/destination.ts';
+import type { ForwardOptions } from '../../shared/forward-options.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { BoundPort } from '../../shared/ports/bind-all.ts';
 import type { Endpoint } from '../../shared/ports/endpoints.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
+import { reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
 import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
@@ -18,11 +20,21 @@ export interface ServeOptions {
   /** Of this port, for logs. */
   readonly name: string;
   readonly destination: Destination;
+  readonly settings: ForwardOptions;
   readonly links: LinkSource;
   readonly limits: DataLimits;
   /** Counts the connections of all ports of a forward. */
   readonly limit: Limit;
   readonly log: Logger;
+}
+
+/** What taking a host port takes. */
+export interface BindOptions {
+  readonly engine: HostEngine | undefined;
+  readonly settings: ForwardOptions;
+  readonly log: Logger;
+  /** Takes TCP ports that are denied at one address only, on the portable engine. */
+  readonly wildcard: WildcardPorts | undefined;
 }
 
 /** A TCP or UDP port of the host that is bound and answers nobody yet. */
@@ -33,40 +45,41 @@ export interface HostPort extends BoundPort {
 
 /**
  * Takes a port, on the engine where there is one, else on this thread.
- * @param wildcard takes TCP ports that are denied at one address only
  * @throws BridgeError PORT_IN_USE, ADDRESS_NOT_AVAILABLE, PERMISSION_DENIED or IO
  */
 export async function bindHostPort(
   { protocol, ip, port }: Endpoint,
-  engine: HostEngine | undefined,
-  log: Logger,
-  wildcard?: WildcardPorts,
+  { engine, settings, log, wildcard }: BindOptions,
 ): Promise<HostPort> {
-  if (engine !== undefined) return protocol === 'tcp' ? bindTcp(engine, ip, port) : bindUdp(engine, ip, port);
+  const where = { ip, port, log };
+  if (engine !== undefined)
+    return protocol === 'tcp' ? bindTcp(engine, { ...where, settings }) : bindUdp(engine, where);
   if (protocol === 'tcp') {
-    const reservation = await reserveTcp({ ip, port, log, wildcard });
+    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
+    const reservation = waitingPort ?? (await reserveTcp({ ...where, wildcard }));
+    const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
-      serve: (options) => new StreamForward({ ...options, reservation }),
+      serve: (options) => new StreamForward({ ...options, ...waiting, reservation }),
       release: () => reservation.close(),
     };
   }
-  const reservation = await reserveUdp({ ip, port, log });
+  const reservation = await reserveUdp(where);
   return {
     serve: (options) => new UdpForward({ ...options, reservation }),
     release: () => reservation.close(),
   };
 }
 
-function bindTcp(engine: HostEngine, ip: string, port: number): HostPort {
-  const listener = engine.listenTcp({ ip, port });
+function bindTcp(engine: HostEngine, request: Parameters<HostEngine['listenTcp']>[0]): HostPort {
+  const listener = engine.listenTcp(request);
   return {
     serve: (options) => engine.serve(listener, options),
     release: async () => engine.closeDescriptor(listener.fd),
   };
 }
 
-function bindUdp(engine: HostEngine, ip: string, port: number): HostPort {
-  const bound = engine.datagrams.bind({ ip, port });
+function bindUdp(engine: HostEngine, request: { ip: string; port: number }): HostPort {
+  const bound = engine.datagrams.bind(request);
   return {
     serve: (options) => engine.datagrams.serve(bound, options),
     release: async () => engine.closeDescriptor(bound.fd),

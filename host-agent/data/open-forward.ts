@@ -43,8 +43,9 @@ export function openForward(spec: PortSpec, options: OpenForwardOptions): Promis
 
 async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Opened> {
   const { allocator, engine, limits, log } = options;
+  const settings = spec.options ?? {};
   const { resolved, ports } = await bindAll(spec, allocator, (endpoint) =>
-    bindHostPort(endpoint, engine, log, options.wildcard),
+    bindHostPort(endpoint, { engine, settings, log, wildcard: options.wildcard }),
   );
   const limit = connectionLimit(formatSpec(resolved), options);
   const forwards = ports.map(({ endpoint, bound }) => {
@@ -52,7 +53,7 @@ async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Op
     const ends = { hostIps: [ip], hostPorts: onePort(port), vmPorts: onePort(vmPort) };
     const name = formatSpec({ ...resolved, ...ends });
     const destination: Destination = { protocol, ip: spec.vmIp, port: vmPort };
-    return bound.serve({ ...options, name, destination, limits, limit });
+    return bound.serve({ ...options, settings, name, destination, limits, limit });
   });
   return { resolved, forward: forwards.length === 1 ? forwards[0]! : new PortGroup(forwards, limit) };
 }
@@ -61,7 +62,8 @@ async function openUnix(spec: UnixSpec, options: OpenForwardOptions): Promise<Op
   const { engine, log } = options;
   const destination: Destination = { protocol: 'unix', path: spec.vmPath };
   const name = formatSpec(spec);
-  const serving = { ...options, name, destination, limit: connectionLimit(name, options) };
+  const settings = spec.options ?? {};
+  const serving = { ...options, settings, name, destination, limit: connectionLimit(name, options) };
   if (engine !== undefined) {
     const listener = await engine.listenUnix(spec.hostPath);
     return { resolved: spec, forward: engine.serve(listener, serving) };

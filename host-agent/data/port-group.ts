@@ -16,6 +16,14 @@ export class PortGroup implements Forward {
     await Promise.all(this.ports.map((port) => port.close(options)));
   }
 
+  /** How they wait for their containers, where they do: what all of them have in common, or how many listen. */
+  get state(): string | undefined {
+    const states = this.ports.map(({ state }) => state);
+    if (states.every((state) => state === states[0])) return states[0];
+    const listening = states.filter((state) => state === 'listening').length;
+    return `${listening} of ${states.length} listening`;
+  }
+
   stats(): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const port of this.ports)

@@ -10,9 +10,10 @@ import { dedicatedEnd } from '../../shared/link/dedicated-end.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { PeerStreams } from '../../shared/link/peer-streams.ts';
 import { readHead } from '../../shared/link/read-head.ts';
-import { type ClientAddress, decodeResult, encodePreface, RESULT_BYTES } from '../../shared/preface.ts';
+import { decodeResult, encodePreface, RESULT_BYTES } from '../../shared/preface.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
 import type { End } from '../../shared/relay/end.ts';
+import { encodeDetails, type StreamDetails } from '../../shared/stream-details.ts';
 import type { Lane } from '../../shared/transport/choose.ts';
 
 /** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
@@ -35,9 +36,8 @@ export interface LinkSource {
   whenUp(signal: AbortSignal): Promise<ActiveLink>;
 }
 
-export interface TunnelRequest {
+export interface TunnelRequest extends StreamDetails {
   readonly destination: Destination;
-  readonly client: ClientAddress | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -49,13 +49,34 @@ export function openTunnel(active: ActiveLink, request: TunnelRequest): Promise<
   return active.lane === 'dedicated' ? openStream(active, request) : openChannel(active, request);
 }
 
+/**
+ * Dials a destination, and lets it go at once.
+ * @throws as openTunnel; UNSUPPORTED where the shim does not tell what became of a dial, as a vpnkit
+ */
+export async function probeTunnel(active: ActiveLink, request: TunnelRequest): Promise<void> {
+  if (active.lane === 'multiplexed' && !active.link.has('dial-result'))
+    throw new BridgeError(
+      'UNSUPPORTED',
+      'the shim is a vpnkit, which does not tell whether a container listens',
+    );
+  const end = await openTunnel(active, request);
+  end.reset(new BridgeError('CANCELLED', 'it was only to be seen whether somebody listens'));
+}
+
+/** The error for what the shim says of a dial. */
+export function dialError(destination: Destination, errno: number): BridgeError {
+  const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
+  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, {
+    errno,
+  });
+}
+
 async function openStream(active: ActiveLink, request: TunnelRequest): Promise<End> {
-  const { destination, client, signal } = request;
+  const { destination, signal } = request;
   const { link, streams } = active;
   const socket = await active.dial(signal);
   const streamId = active.nextStreamId();
-  const preface = { streamId, streamKey: link.streamKey, destination };
-  socket.write(encodePreface(client === undefined ? preface : { ...preface, client }));
+  socket.write(encodePreface({ ...request, streamId, streamKey: link.streamKey }));
   let errno: number;
   try {
     errno = await readHead(socket, decodeResult, {
@@ -102,18 +123,19 @@ function openChannel(active: ActiveLink, request: TunnelRequest): Promise<End> {
     signal.addEventListener('abort', cancel, { once: true });
     let channel: ReturnType<typeof session.open>;
     try {
-      channel = session.open(destination, {
+      const handler = {
         ...end.events(),
-        dialResult: (errno) => {
+        dialResult: (errno: number) => {
           settle();
           if (errno === 0) resolve(end);
           else reject(dialError(destination, errno));
         },
-        reset: (errno) => {
+        reset: (errno: number) => {
           fail(dialError(destination, errno)); // nothing happens when the dial is over already
           end.aborted(errno);
         },
-      });
+      };
+      channel = session.open(destination, handler, encodeDetails(request));
     } catch (error) {
       return fail(error as BridgeError);
     }
@@ -131,13 +153,6 @@ const CODE_OF_ERRNO = new Map<number, ErrorCode>([
   [ERRNO.ENOBUFS, 'LIMIT_REACHED'],
   [ERRNO.ECONNABORTED, 'LINK_LOST'],
 ]);
-
-function dialError(destination: Destination, errno: number): BridgeError {
-  const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
-  return new BridgeError(code, `${describeDestination(destination)} in the VM: ${errnoName(errno)}`, {
-    errno,
-  });
-}
 
 function cancelled(destination: Destination): BridgeError {
   return new BridgeError('CANCELLED', `dialling ${describeDestination(destination)} was cancelled`);

@@ -4,24 +4,24 @@
  */
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
+import type { ForwardOptions } from '../../shared/forward-options.ts';
 import { ipToBytes } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { UdpLocal, UdpReservation } from '../../shared/ports/reservation.ts';
-import { type Flow, FlowTable, flowKey } from '../../shared/relay/udp-flows.ts';
+import { type Flow, FlowTable, flowKey, sweepMs } from '../../shared/relay/udp-flows.ts';
 import type { UdpAddress } from '../../shared/relay/udp-frame.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import type { LinkSource } from './tunnel.ts';
 import { type FlowAddresses, openUdpPath, type UdpPath } from './udp-path.ts';
 
-/** How often idle flows are looked for, milliseconds. */
-const SWEEP_MS = 5_000;
 /** Datagrams held while the path to the shim is being opened; the rest is dropped. */
 const MAX_HELD = 64;
 
 export interface UdpForwardOptions {
   readonly name: string;
   readonly destination: Destination;
+  readonly settings: ForwardOptions;
   readonly reservation: UdpReservation;
   readonly links: LinkSource;
   readonly limits: DataLimits;
@@ -53,12 +53,16 @@ export class UdpForward implements Forward {
   /** Begins to receive. */
   constructor(options: UdpForwardOptions) {
     this.options = options;
-    const { limits, log, name, reservation } = options;
-    this.flows = new FlowTable({ max: limits.flowsPerForward, now: () => performance.now() });
+    const { limits, log, name, reservation, settings } = options;
+    this.flows = new FlowTable({
+      max: limits.flowsPerForward,
+      idleMs: settings.idleTimeout === undefined ? undefined : settings.idleTimeout * 1000,
+      now: () => performance.now(),
+    });
     this.limit = new Limit(`UDP flows of ${name}`, limits.flowsPerForward, log);
     this.sweeper = setInterval(() => {
       for (const flow of this.flows.sweep()) this.end(flow);
-    }, SWEEP_MS);
+    }, sweepMs(this.flows.idleMs));
     this.sweeper.unref();
     reservation.start(
       (local, payload, peer) => this.receive(local, payload, peer),
@@ -122,14 +126,15 @@ export class UdpForward implements Forward {
   }
 
   private async openPath(): Promise<void> {
-    const { destination, links, log, name } = this.options;
+    const { destination, links, log, name, settings } = this.options;
     const { signal } = this.cancel;
+    const target = { destination, flowIdle: settings.idleTimeout };
     this.opening = true;
     let path: UdpPath | undefined;
     let over = false;
     try {
       const active = await links.whenUp(signal);
-      path = await openUdpPath(active, destination, signal, {
+      path = await openUdpPath(active, target, signal, {
         answer: (flow, payload) => this.answer(flow, payload),
         flowEnded: (flow) => void this.flows.delete(flow),
         closed: () => {

@@ -3,12 +3,17 @@
  * (`udp-flows`); towards a vpnkit each flow has a channel of its own with u16 frames and no address.
  */
 import type { Destination } from '../../shared/destination.ts';
-import type { ClientAddress } from '../../shared/preface.ts';
 import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
 import type { FlowFrame, U16Frame } from '../../shared/relay/udp-frame.ts';
 import { type ActiveLink, openTunnel } from './tunnel.ts';
 
 export type FlowAddresses = NonNullable<FlowFrame['addresses']>;
+
+export interface UdpTarget {
+  readonly destination: Destination;
+  /** Silence after which a flow is over, seconds; undefined for what is usual. */
+  readonly flowIdle: number | undefined;
+}
 
 export interface UdpPathHandler {
   /** An answer for the client of a flow. */
@@ -31,12 +36,12 @@ const NOTHING = Buffer.alloc(0);
 /** @throws BridgeError as openTunnel does */
 export async function openUdpPath(
   active: ActiveLink,
-  destination: Destination,
+  target: UdpTarget,
   signal: AbortSignal,
   handler: UdpPathHandler,
 ): Promise<UdpPath> {
-  if (!active.link.has('udp-flows')) return new ChannelPerFlow(active, destination, signal, handler);
-  const end = await openTunnel(active, { destination, client: undefined, signal });
+  if (!active.link.has('udp-flows')) return new ChannelPerFlow(active, target.destination, signal, handler);
+  const end = await openTunnel(active, { ...target, signal });
   const stream = new DatagramStream<FlowFrame>(end, flowCodec(), {
     frame: ({ flow, ended, payload }) => (ended ? handler.flowEnded(flow) : handler.answer(flow, payload)),
     closed: () => handler.closed(),
@@ -90,10 +95,9 @@ class ChannelPerFlow implements UdpPath {
   }
 
   private async open(flow: number): Promise<void> {
-    const client: ClientAddress | undefined = undefined;
     try {
       const { destination, signal } = this;
-      const end = await openTunnel(this.active, { destination, client, signal });
+      const end = await openTunnel(this.active, { destination, signal });
       const stream = new DatagramStream<U16Frame>(end, u16Codec(), {
         frame: ({ payload }) => this.handler.answer(flow, payload),
         closed: () => {

@@ -183,6 +183,7 @@ export class Link {
         resets: this.has('reset'),
         control: this.has('control'),
         dedicated: this.has('dedicated'),
+        details: this.has('details'),
       },
     };
   }

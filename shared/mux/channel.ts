@@ -5,6 +5,7 @@
  */
 import type { Destination } from '../destination.ts';
 import { ERRNO } from '../errors.ts';
+import type { StreamDetails } from '../stream-details.ts';
 import { COMMAND, encodeBare, encodeDataHeader, encodeErrno, encodeWindow } from './frame.ts';
 import type { ReceiveWindow } from './window.ts';
 
@@ -54,9 +55,13 @@ export interface ChannelHost {
 /** A channel whose send queue holds this much asks its user to stop until it has halved, bytes. */
 const SEND_HIGH_WATER = 256 * 1024;
 
+const NO_DETAILS: StreamDetails = {};
+
 export class Channel {
   readonly id: number;
   readonly destination: Destination;
+  /** Acceptor: what the opener has said besides. */
+  readonly details: StreamDetails;
   handler: ChannelHandler;
   /** Set before anything is sent, by a user that does not `write`. */
   source: ChannelSource | undefined;
@@ -81,10 +86,11 @@ export class Channel {
     destination: Destination,
     host: ChannelHost,
     window: ReceiveWindow,
-    role: { opener: boolean; handler: ChannelHandler },
+    role: { opener: boolean; handler: ChannelHandler; details?: StreamDetails | undefined },
   ) {
     this.id = id;
     this.destination = destination;
+    this.details = role.details ?? NO_DETAILS;
     this.host = host;
     this.window = window;
     this.opener = role.opener;

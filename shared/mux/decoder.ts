@@ -5,6 +5,7 @@
  */
 import { type Destination, decodeDestination } from '../destination.ts';
 import { BridgeError } from '../errors.ts';
+import { decodeDetails, type StreamDetails } from '../stream-details.ts';
 import {
   COMMAND,
   CONNECTION_MULTIPLEXED,
@@ -16,7 +17,8 @@ import {
 
 /** What a decoder calls, in wire order. Whatever a call throws ends the decoding. */
 export interface FrameSink {
-  opened(id: number, destination: Destination): void;
+  /** @param details what stands behind the destination; undefined when nothing does */
+  opened(id: number, destination: Destination, details: StreamDetails | undefined): void;
   close(id: number): void;
   shutdown(id: number): void;
   window(id: number, sequence: number): void;
@@ -147,9 +149,8 @@ export class FrameDecoder {
     if (end <= body) throw new BridgeError('PROTOCOL', 'open frame cut short');
     if (bytes[body] !== CONNECTION_MULTIPLEXED)
       throw new BridgeError('PROTOCOL', `open frame asks for connection kind ${bytes[body]}`);
-    const decoded = decodeDestination(bytes.subarray(0, end), body + 1);
-    if (decoded.end !== end) throw new BridgeError('PROTOCOL', 'open frame with trailing bytes');
-    this.sink.opened(id, decoded.destination);
+    const { destination, end: at } = decodeDestination(bytes.subarray(0, end), body + 1);
+    this.sink.opened(id, destination, at === end ? undefined : decodeDetails(bytes, at, end));
   }
 
   private beginControl(length: number): void {

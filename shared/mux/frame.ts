@@ -4,6 +4,7 @@
  * body of the command. Only Data and Control have a payload after the header, which `length` leaves out.
  */
 import { type Destination, encodeDestination, MAX_PATH_BYTES } from '../destination.ts';
+import { MAX_DETAILS_BYTES } from '../stream-details.ts';
 
 export const COMMAND = {
   open: 1,
@@ -26,7 +27,7 @@ export const CONNECTION_MULTIPLEXED = 2;
 
 export const HEADER_BYTES = 7;
 /** Longest header: an Open with the longest path. */
-export const MAX_HEADER_BYTES = HEADER_BYTES + 1 + 3 + MAX_PATH_BYTES;
+export const MAX_HEADER_BYTES = HEADER_BYTES + 1 + 3 + MAX_PATH_BYTES + MAX_DETAILS_BYTES;
 /** Largest control message, bytes. */
 export const MAX_CONTROL_BYTES = 256 * 1024;
 
@@ -38,11 +39,15 @@ function header(length: number, command: number, id: number): Buffer {
   return out;
 }
 
-export function encodeOpen(id: number, destination: Destination): Buffer {
+const NO_DETAILS = new Uint8Array(0);
+
+/** @param details extension `details`: as encodeDetails has them; empty without it */
+export function encodeOpen(id: number, destination: Destination, details: Uint8Array = NO_DETAILS): Buffer {
   const body = encodeDestination(destination);
-  const out = header(HEADER_BYTES + 1 + body.length, COMMAND.open, id);
+  const out = header(HEADER_BYTES + 1 + body.length + details.length, COMMAND.open, id);
   out[HEADER_BYTES] = CONNECTION_MULTIPLEXED;
   body.copy(out, HEADER_BYTES + 1);
+  out.set(details, HEADER_BYTES + 1 + body.length);
   return out;
 }
 

@@ -6,6 +6,7 @@
  */
 import type { Destination } from '../destination.ts';
 import { BridgeError, ERRNO } from '../errors.ts';
+import type { StreamDetails } from '../stream-details.ts';
 import { Channel, type ChannelHandler, type ChannelHost } from './channel.ts';
 import { FrameDecoder, type FrameSink } from './decoder.ts';
 import { EventRing } from './event-ring.ts';
@@ -24,6 +25,7 @@ export interface MuxExtensions {
   readonly resets: boolean;
   readonly control: boolean;
   readonly dedicated: boolean;
+  readonly details: boolean;
 }
 
 export interface SessionEvents {
@@ -53,6 +55,8 @@ const NO_HANDLER: ChannelHandler = {
   flushed() {},
   closed() {},
 };
+
+const NOTHING = new Uint8Array(0);
 
 export class MuxSession implements FrameSink, ChannelHost {
   readonly ring = new EventRing();
@@ -85,9 +89,10 @@ export class MuxSession implements FrameSink, ChannelHost {
 
   /**
    * Opens a channel to a destination behind the peer.
+   * @param details as encodeDetails has them; left out where the peer does not know them
    * @throws BridgeError LIMIT_REACHED, or LINK_LOST when the session has ended
    */
-  open(destination: Destination, handler: ChannelHandler): Channel {
+  open(destination: Destination, handler: ChannelHandler, details: Uint8Array = NOTHING): Channel {
     if (this.failed) throw new BridgeError('LINK_LOST', 'the link to the VM is down');
     if (this.channels.size >= this.options.maxChannels)
       throw new BridgeError(
@@ -95,7 +100,8 @@ export class MuxSession implements FrameSink, ChannelHost {
         `the link carries its most channels (${this.options.maxChannels})`,
       );
     const id = this.freeId();
-    this.send(encodeOpen(id, destination), COMMAND.open, id, 0);
+    const known = this.options.extensions.details ? details : NOTHING;
+    this.send(encodeOpen(id, destination, known), COMMAND.open, id, 0);
     const channel = new Channel(id, destination, this, new ReceiveWindow(this.budget), {
       opener: true,
       handler,
@@ -263,8 +269,9 @@ export class MuxSession implements FrameSink, ChannelHost {
   }
 
   /** The peer opens a channel. */
-  opened(id: number, destination: Destination): void {
+  opened(id: number, destination: Destination, details: StreamDetails | undefined): void {
     this.ring.record(false, COMMAND.open, id, 0);
+    if (details !== undefined) this.require(this.options.extensions.details, 'bytes behind the destination');
     if (this.channels.has(id)) throw new BridgeError('PROTOCOL', `channel ${id} opened twice`);
     // Refused channels stay until the peer's Close; a peer that never sends it runs into this.
     if (this.channels.size >= 2 * this.options.maxChannels)
@@ -272,6 +279,7 @@ export class MuxSession implements FrameSink, ChannelHost {
     const channel = new Channel(id, destination, this, new ReceiveWindow(this.budget), {
       opener: false,
       handler: NO_HANDLER,
+      details,
     });
     const full = this.channels.size >= this.options.maxChannels;
     this.channels.set(id, channel);

@@ -24,6 +24,7 @@ Several host addresses get the same port: tcp:127.0.0.1,[::1]:8080:tcp:172.17.0.
 Ports may be a range, each leads to its own: tcp:0.0.0.0:8000-8099:tcp:172.17.0.2:8000-8099
 Host port 0 asks for a free port, or for free ports in a row when there is a range behind it; a range of host ports that
 leads to one port asks for any free one of them. The answer says which. All that is asked for is published, or nothing.
+Options stand behind a request: ?wait=listening&proxy-protocol=v2&idle-timeout=600&keepalive=60
 Example: tcp:127.0.0.1:8080:tcp:172.17.0.2:80
 
 Beside "ctl" a directory has "status" (state, request, since when) and "stats" (counters); both can only be read.

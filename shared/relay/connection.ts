@@ -23,6 +23,8 @@ export interface ConnectionHooks {
  * an end that cannot take more pauses the other, so nothing piles up here.
  */
 export class Connection {
+  /** Bytes that it has carried, both ways. */
+  moved = 0;
   private state: State = 'dialling';
   private readonly initiating: End;
   private target: End | undefined;
@@ -38,9 +40,14 @@ export class Connection {
     initiating.attach(this.handlerOf('initiating'));
   }
 
+  /** The target was not reached yet. */
+  get dialling(): boolean {
+    return this.state === 'dialling' || this.state === 'dialling-ended';
+  }
+
   /** The target was reached. When the connection is already over, the target is reset. */
   dialled(target: End): void {
-    if (this.state !== 'dialling' && this.state !== 'dialling-ended') {
+    if (!this.dialling) {
       target.attach(NOBODY);
       target.reset(this.reason ?? new BridgeError('CANCELLED', 'the connection is over'));
       return;
@@ -113,6 +120,7 @@ export class Connection {
     const { counters } = this.hooks;
     return {
       data: (chunk) => {
+        this.moved += chunk.length;
         if (up) counters.bytesUp += chunk.length;
         else counters.bytesDown += chunk.length;
         const other = up ? this.target : this.initiating;

@@ -16,7 +16,7 @@ export interface FlowTableOptions {
   /** The most flows at once; 1,024 unless told. */
   readonly max?: number;
   /** Silence after which a flow is over, milliseconds; 90 s unless told, as docker has it. */
-  readonly idleMs?: number;
+  readonly idleMs?: number | undefined;
   /** Milliseconds of a clock that never runs backwards. */
   readonly now: () => number;
   /** Where ids begin. */
@@ -36,6 +36,19 @@ const DEFAULT_MAX = 1_024;
 const DEFAULT_IDLE_MS = 90_000;
 const ID_SPACE = 2 ** 32;
 
+/** How often to look for what has been silent for so long, milliseconds: it is over a quarter of that too late at most. */
+export function sweepMs(idleMs: number): number {
+  return Math.min(5_000, Math.max(250, idleMs / 4));
+}
+
+/** The side of the containers waits longer, so that it is the side of the clients that ends a flow, and counts it. */
+const TARGET_GRACE_MS = 10_000;
+
+/** Silence after which the side of the containers ends a flow by itself. @param flowIdle as the other side has it, seconds */
+export function targetIdleMs(flowIdle: number | undefined): number | undefined {
+  return flowIdle === undefined ? undefined : flowIdle * 1000 + TARGET_GRACE_MS;
+}
+
 /**
  * The key of a flow. It names the address that the client wrote to as well: a client that asks two of our addresses
  * from one socket has two flows, and each answer leaves from the address that was asked.
@@ -53,7 +66,7 @@ export class FlowTable<T> {
   private readonly byKey = new Map<string, MutableFlow<T>>();
   private readonly byId = new Map<number, MutableFlow<T>>();
   private readonly max: number;
-  private readonly idleMs: number;
+  readonly idleMs: number;
   private readonly now: () => number;
   private nextId: number;
   private created = 0;

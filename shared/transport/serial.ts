@@ -62,11 +62,7 @@ export async function dialSerial(
   if (signal.aborted) stop();
   try {
     const session = await openSession(port, NOTHING, giveUp.signal, times);
-    session.on('close', () => {
-      port.end();
-      port.resume();
-      setTimeout(() => port.destroy(), LAST_WORDS_MS).unref();
-    });
+    session.on('close', () => leavePort(port));
     return session;
   } catch (error) {
     port.destroy();
@@ -105,6 +101,13 @@ export async function serveSerial(
     session.destroy();
     rest = session.rest;
   }
+}
+
+/** Closes a port behind the last words of its session. What comes meanwhile is for nobody. */
+export function leavePort(port: Duplex): void {
+  port.end();
+  port.resume();
+  setTimeout(() => port.destroy(), LAST_WORDS_MS).unref();
 }
 
 /** Waits until the peer is there. @throws BridgeError CANCELLED, or LINK_LOST when the port is lost */

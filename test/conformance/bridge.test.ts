@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BridgeError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/logger.ts';
+import { adoptSocket } from '../../shared/platform/linux/adopt-socket.ts';
 import { Arena } from '../../shared/platform/linux/arena.ts';
 import { LinuxBridge } from '../../shared/platform/linux/bridge/linux-bridge.ts';
 import { type Libc, loadLibc } from '../../shared/platform/linux/libc.ts';
@@ -172,6 +173,16 @@ describe.skipIf(!engines.includes('linux'))('the bridge', () => {
     await once(near, 'close');
     await bridge.close();
     expect((await got[0]!).bytes).toBe(100_000);
+  });
+
+  it('sends a device what was written before its socket was closed, though it is closed itself', async () => {
+    const [device, other] = sockets.pair()!;
+    const port = bridge.device(device);
+    const received = reading(fateOf, adoptSocket(other));
+    port.end(Buffer.alloc(1_000_000)); // more than the pair and the device hold
+    const closed = bridge.close();
+    expect((await received).bytes).toBe(1_000_000);
+    await closed;
   });
 
   it('says why a dial failed, and gives up one that is cancelled', async () => {

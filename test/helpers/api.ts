@@ -6,6 +6,7 @@ export interface ForwardList {
     readonly spec: string;
     readonly vm: string;
     readonly owner: string;
+    readonly state?: string;
     readonly stats: Record<string, number>;
   }>;
   readonly vms: ReadonlyArray<{ readonly name: string; readonly up: boolean; readonly lane?: string }>;

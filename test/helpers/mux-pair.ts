@@ -7,12 +7,14 @@ export const ALL_EXTENSIONS: MuxExtensions = {
   resets: true,
   control: true,
   dedicated: true,
+  details: true,
 };
 export const NO_EXTENSIONS: MuxExtensions = {
   dialResults: false,
   resets: false,
   control: false,
   dedicated: false,
+  details: false,
 };
 
 /** Records what a channel says. With `consume` it reads at once; else `held` counts what it has not read. */

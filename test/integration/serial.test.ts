@@ -118,12 +118,12 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
     expect(await roundTrip(port, 'again')).toBe('again');
   });
 
-  // The shim's last words mostly make it to the wire; where they do not, ten seconds of silence say the same.
-  it('both stop, and the host agent notices when the shim has', async () => {
-    const downs = () => logLines(host.stderr()).filter(({ msg }) => msg?.startsWith('link is down')).length;
-    const before = downs();
+  it('both stop, and the shim tells the host agent', async () => {
+    const downs = () => logLines(host.stderr()).filter(({ msg }) => msg?.startsWith('link is down') === true);
+    const before = downs().length;
     expect(await shim.kill()).toBe(0);
-    await until('the host agent to hear', () => downs() > before);
+    const lines = await until('the host agent to hear', () => downs().length > before && downs());
+    expect(lines.at(-1)!.msg).toContain('has ended the session');
     expect(await host.kill()).toBe(0);
   });
 

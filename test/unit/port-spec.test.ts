@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MAX_SPEC_BYTES } from '../../shared/claim-messages.ts';
 import { BridgeError } from '../../shared/errors.ts';
+import { type ForwardOptions, formatOptions, parseOptions } from '../../shared/forward-options.ts';
 import { compareIps, familyOf, ipFromBytes, isUnspecified } from '../../shared/ip.ts';
 import { onePort, portCount, portsFrom } from '../../shared/port-range.ts';
 import {
@@ -14,6 +15,7 @@ import {
   parseSpec,
   type UnixSpec,
   vmEnd,
+  withOptions,
 } from '../../shared/port-spec.ts';
 import { MAX_HOST_ADDRESSES } from '../../shared/port-spec-cursor.ts';
 import { parseCommandLineSpec, parseShortSpec } from '../../shared/port-spec-short.ts';
@@ -65,7 +67,24 @@ const unix: fc.Arbitrary<UnixSpec> = fc.record({
   hostPath: path,
   vmPath: path,
 });
-const anySpec: fc.Arbitrary<PortSpec> = fc.oneof(inet, unix);
+const seconds = fc.integer({ min: 1, max: 32_767 });
+/** What a protocol takes, in any combination; none at all is no options. */
+const optionsOf = (protocol: PortSpec['protocol']): fc.Arbitrary<ForwardOptions> =>
+  fc.record(
+    {
+      idleTimeout: seconds,
+      ...(protocol === 'tcp' && { keepalive: seconds, wait: fc.constant('listening' as const) }),
+      ...(protocol !== 'udp' && { proxyProtocol: fc.constantFrom('v1' as const, 'v2' as const) }),
+    },
+    { requiredKeys: [] },
+  );
+const anySpec: fc.Arbitrary<PortSpec> = fc
+  .oneof(inet, unix)
+  .chain((spec) =>
+    optionsOf(spec.protocol).map((options) =>
+      withOptions(spec, Object.keys(options).length === 0 ? undefined : options),
+    ),
+  );
 
 /** Text near the grammar, so that every branch of the parsers is met. */
 const nearly = fc
@@ -92,6 +111,11 @@ const nearly = fc
         ',',
         '%',
         ' ',
+        '?',
+        '&',
+        '=',
+        'wait=listening',
+        'keepalive=',
       ],
       ...['L3g=', '/tcp', '00', '٣', '\0', 'é', '\ud800'],
     ),
@@ -256,6 +280,60 @@ describe('full notation', () => {
   });
 });
 
+describe('options', () => {
+  const ends = 'tcp:1.2.3.4:1:tcp:1.2.3.4:1';
+
+  it('are read in any order and written in one', () => {
+    const spec = parseSpec(`${ends}?wait=listening&proxy-protocol=v2&idle-timeout=600&keepalive=30`);
+    const options = { idleTimeout: 600, keepalive: 30, proxyProtocol: 'v2', wait: 'listening' };
+    expect(spec).toMatchObject({ hostPorts: { first: 1, last: 1 }, options });
+    expect(formatSpec(spec)).toBe(`${ends}?idle-timeout=600&keepalive=30&proxy-protocol=v2&wait=listening`);
+    expect(formatOptions(parseOptions('?wait=listening', 0, 'tcp'))).toBe('?wait=listening');
+    expect(formatOptions(parseOptions('', 0, 'tcp'))).toBe('');
+  });
+
+  it('stand behind every notation', () => {
+    expect(formatSpec(parseSpec('udp:1.2.3.4:1:udp:1.2.3.4:1?idle-timeout=5'))).toMatch(/1\?idle-timeout=5$/);
+    expect(formatSpec(parseSpec('unix:L2E=:unix:L2I=?proxy-protocol=v1'))).toBe(
+      'unix:L2E=:unix:L2I=?proxy-protocol=v1',
+    );
+    const short = parseCommandLineSpec('8080:80/tcp?wait=listening', { to: '10.0.0.1' });
+    expect(formatSpec(short)).toBe('tcp:127.0.0.1:8080:tcp:10.0.0.1:80?wait=listening');
+    expect(formatSpec(parseShortSpec('0.0.0.0::53/udp?idle-timeout=9'))).toMatch(/:53\?idle-timeout=9$/);
+  });
+
+  it.each([
+    [`${ends}?`, 28, /expected an option, key=value/],
+    [`${ends}?wait`, 28, /expected an option/],
+    [`${ends}?=listening`, 28, /expected an option/],
+    [`${ends}?wait=listening&`, 43, /expected an option/],
+    [`${ends}?wait=listening&&keepalive=1`, 43, /expected an option/],
+    [
+      `${ends}?colour=red`,
+      28,
+      /unknown option colour \(known: idle-timeout, keepalive, proxy-protocol, wait\)/,
+    ],
+    [`${ends}?constructor=1`, 28, /unknown option/],
+    [`${ends}?Wait=listening`, 28, /unknown option/],
+    [`${ends}?wait=ready`, 33, /wait must be listening/],
+    [`${ends}?proxy-protocol=v3`, 43, /must be v1 or v2/],
+    [`${ends}?idle-timeout=0`, 41, /whole number of seconds from 1 to 604800/],
+    [`${ends}?idle-timeout=604801`, 41, /from 1 to 604800/],
+    [`${ends}?idle-timeout=1.5`, 41, /whole number/],
+    [`${ends}?idle-timeout=07`, 41, /whole number/],
+    [`${ends}?keepalive=32768`, 38, /from 1 to 32767/],
+    [`${ends}?keepalive=1&keepalive=1`, 40, /there twice/],
+    [`${ends}?keepalive=1?wait=listening`, 38, /whole number/],
+    ['udp:1.2.3.4:1:udp:1.2.3.4:1?wait=listening', 28, /wait is not for udp \(only tcp\)/],
+    ['udp:1.2.3.4:1:udp:1.2.3.4:1?proxy-protocol=v2', 28, /not for udp \(only tcp, unix\)/],
+    ['unix:L2E=:unix:L2I=?keepalive=1', 20, /not for unix/],
+  ])('refuses %j at %i', (text, position, reason) => {
+    const found = refusal(parseSpec, text);
+    expect(found?.position).toBe(position);
+    expect(found?.reason).toMatch(reason);
+  });
+});
+
 describe('short notation', () => {
   const options = { to: '172.17.0.2' };
   it.each([
@@ -357,7 +435,8 @@ describe('names of a forward', () => {
   it('the longest spec still has one, and fits into a control message', () => {
     const longest = (end: number) => `[aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaa${end}%${'z'.repeat(15)}]`;
     const hosts = [1, 2, 3, 4].map(longest).join(',');
-    const text = `tcp:${hosts}:60000-61000:tcp:${longest(1)}:60000-61000`;
+    const options = '?idle-timeout=604800&keepalive=32767&proxy-protocol=v2&wait=listening';
+    const text = `tcp:${hosts}:60000-61000:tcp:${longest(1)}:60000-61000${options}`;
     expect(formatSpec(parseSpec(text))).toBe(text);
     expect(entryName(parseSpec(text))).toMatch(/^tcp-[0-9a-f]{16}$/);
     expect(text.length).toBeLessThan(MAX_SPEC_BYTES);

@@ -23,14 +23,16 @@ const destination: fc.Arbitrary<Destination> = fc.oneof(
     .filter((path) => !path.includes('\0'))
     .map((path) => ({ protocol: 'unix' as const, path: `/${path}` })),
 );
-const preface: fc.Arbitrary<Preface> = fc
-  .record({
-    streamId: fc.nat({ max: 0xffff_ffff }),
-    streamKey: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes)),
-    destination,
-    client: fc.option(fc.record({ ip, port }), { nil: undefined }),
-  })
-  .map(({ client, ...rest }) => (client === undefined ? rest : { ...rest, client }));
+const preface: fc.Arbitrary<Preface> = fc.record({
+  streamId: fc.nat({ max: 0xffff_ffff }),
+  streamKey: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes)),
+  destination,
+  client: fc.option(fc.record({ ip, port }), { nil: undefined }),
+  keepalive: fc.option(fc.nat(), { nil: undefined }),
+  flowIdle: fc.option(fc.nat(), { nil: undefined }),
+});
+
+const KEEPALIVE_30 = Buffer.from([1, 4, 30, 0, 0, 0]);
 
 describe('the stream preface', () => {
   it('comes back as it went, with the bytes behind it untouched', () => {
@@ -59,9 +61,24 @@ describe('the stream preface', () => {
       streamKey: Buffer.alloc(16, 1),
       destination: { protocol: 'tcp', ip: '10.0.0.1', port: 80 },
     };
-    const bytes = Buffer.concat([encodePreface(value), Buffer.from('later')]);
+    const bytes = Buffer.concat([
+      encodePreface(value),
+      Buffer.from([200, 3]),
+      Buffer.from('abc'),
+      KEEPALIVE_30,
+    ]);
     bytes.writeUInt16LE(bytes.length, 2);
-    expect(decodePreface(bytes)).toEqual({ value, used: bytes.length });
+    expect(decodePreface(bytes)).toEqual({ value: { ...value, keepalive: 30 }, used: bytes.length });
+  });
+
+  it('refuses a field that is cut short or of a wrong length', () => {
+    const destination = { protocol: 'tcp', ip: '10.0.0.1', port: 80 } as const;
+    const plain = encodePreface({ streamId: 7, streamKey: Buffer.alloc(16, 1), destination });
+    for (const field of [[1], [200, 1], [1, 4, 0, 0, 0], [1, 3, 0, 0, 0], [2, 5, 0, 0, 0, 0, 0]]) {
+      const bytes = Buffer.concat([plain, Buffer.from(field)]);
+      bytes.writeUInt16LE(bytes.length, 2);
+      expect(() => decodePreface(bytes), `${field}`).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
+    }
   });
 
   it('throws nothing but PROTOCOL on arbitrary bytes, also behind a good head', () => {

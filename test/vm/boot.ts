@@ -21,32 +21,43 @@ export interface GuestOptions {
   readonly timeoutMs: number;
   /** Called with each line that the command says. */
   readonly onLine: (line: string) => void;
+  /** Its virtio-serial ports. */
+  readonly ports?: readonly SerialPort[];
+  /** It starts again when it reboots, instead of ending. */
+  readonly reboots?: boolean;
 }
 
-/** Runs the payload's command. Resolves when the guest is no more. */
-export function bootGuest(options: GuestOptions): Promise<GuestRun> {
-  const { image, payload, work, timeoutMs, onLine } = options;
+export interface SerialPort {
+  /** In the guest, of the virtserialport. */
+  readonly name: string;
+  /** The path where QEMU makes the socket of the chardev. */
+  readonly socket: string;
+}
+
+export interface Guest {
+  /** Resolves when the guest is no more. */
+  readonly ended: Promise<GuestRun>;
+  stop(): void;
+}
+
+/** Runs the payload's command. */
+export function bootGuest(options: GuestOptions): Guest {
+  const { image, payload, work, timeoutMs, onLine, ports = [], reboots = false } = options;
   const kernelOptions =
     'console=ttyS0 quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off tsc=reliable no_timer_check';
   // A processor without AVX is emulated faster.
   const args = [
     ...['-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'Nehalem', '-smp', '2', '-m', '1536'],
-    ...[
-      '-display',
-      'none',
-      '-no-reboot',
-      '-monitor',
-      'none',
-      '-serial',
-      'stdio',
-      '-nic',
-      'none',
-      '-vga',
-      'none',
-    ],
+    ...'-display none -monitor none -serial stdio -nic none -vga none'.split(' '),
+    ...(reboots ? [] : ['-no-reboot']),
     ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', kernelOptions],
     ...['-drive', `file=${image.root},if=virtio,format=raw,snapshot=on`],
     ...['-drive', `file=${payload},if=virtio,format=raw,readonly=on`],
+    ...(ports.length === 0 ? [] : ['-device', 'virtio-serial']),
+    ...ports.flatMap(({ name, socket }, index) => [
+      ...['-chardev', `socket,path=${socket},server=on,wait=off,id=c${index}`],
+      ...['-device', `virtserialport,chardev=c${index},name=${name}`],
+    ]),
   ];
   const child = spawn(pathOf('qemu-system-x86_64')!, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -55,7 +66,7 @@ export function bootGuest(options: GuestOptions): Promise<GuestRun> {
   const stop = (): void => void child.kill('SIGKILL');
   const timer = setTimeout(stop, timeoutMs);
   process.once('exit', stop);
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<GuestRun>((resolve, reject) => {
     const console: string[] = [];
     let started = false;
     let status: number | undefined;
@@ -74,4 +85,5 @@ export function bootGuest(options: GuestOptions): Promise<GuestRun> {
       resolve({ status, console });
     });
   });
+  return { ended, stop };
 }

@@ -1,5 +1,5 @@
 /**
- * The guest: Debian's generic kernel, busybox, dash, dockerd and the node that runs this. Nothing is installed on this
+ * The guest: Debian's generic kernel, busybox, dash, dockerd, podman and the node that runs this. Nothing is installed on this
  * machine: packages are downloaded and unpacked. What was built is kept, under a name that says of what.
  */
 import { createHash } from 'node:crypto';
@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { GUEST_INIT, INITRD_INIT } from './inits.ts';
-import { dockerFolder, newestKernelPackage, unpackDocker, unpackKernel } from './packages.ts';
+import { newestKernelPackage, runtimesFolder, unpackKernel, unpackRuntimes } from './packages.ts';
 import { pathOf, run } from './tools.ts';
 import { copyFile, copyProgram, LIBRARIES } from './tree.ts';
 
@@ -33,18 +33,27 @@ export interface Image {
 /** Modules that the root file system needs. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_blk', 'ext4', 'crc32c_generic'];
 /** Modules that groups of cases load. */
-const CASE_MODULES = ['vsock', 'vsock_loopback', 'virtio_rng', 'af_packet', '9p', '9pnet_fd'];
+const CASE_MODULES = [
+  'vsock',
+  'vsock_loopback',
+  'virtio_console',
+  'virtio_rng',
+  'af_packet',
+  '9p',
+  '9pnet_fd',
+];
 
-const DOCKER_MODULES = [
+const RUNTIME_MODULES = [
   ...['veth', 'bridge', 'br_netfilter', 'overlay', 'nf_nat', 'nf_conntrack', 'nf_conntrack_netlink'],
   ...['nf_tables', 'nft_compat', 'nft_chain_nat', 'nft_ct', 'nft_masq', 'nft_nat'],
   ...['xt_addrtype', 'xt_MASQUERADE', 'xt_conntrack', 'xt_nat', 'xt_tcpudp', 'xt_mark', 'xt_comment'],
 ];
-const DOCKER_PROGRAMS = [
+const RUNTIME_PROGRAMS = [
   ...['/usr/sbin/dockerd', '/usr/bin/docker', '/usr/bin/containerd', '/usr/bin/containerd-shim-runc-v2'],
   ...['/usr/sbin/runc', '/usr/sbin/xtables-nft-multi'],
+  ...['/usr/bin/podman', '/usr/bin/conmon', '/usr/lib/podman/netavark'],
 ];
-const MODULES = [...BOOT_MODULES, ...CASE_MODULES, ...DOCKER_MODULES];
+const MODULES = [...BOOT_MODULES, ...CASE_MODULES, ...RUNTIME_MODULES];
 
 /** @param cache folder to keep what is built in */
 export function buildImage(cache: string, say: (text: string) => void): Image {
@@ -52,7 +61,15 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
   const kernelPackage = newestKernelPackage();
   const node = realpathSync(process.execPath);
   const made = [kernelPackage, process.version, `${statSync(node).mtimeMs}`, pathOf('busybox')!];
-  const recipe = [...made, dockerFolder(), ...MODULES, ...DOCKER_PROGRAMS, INITRD_INIT, GUEST_INIT, LAYOUT];
+  const recipe = [
+    ...made,
+    runtimesFolder(),
+    ...MODULES,
+    ...RUNTIME_PROGRAMS,
+    INITRD_INIT,
+    GUEST_INIT,
+    LAYOUT,
+  ];
   const name = createHash('sha256').update(recipe.join('\n')).digest('hex').slice(0, 16);
   const folder = join(cache, `guest-${name}`);
   const image = {
@@ -72,7 +89,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
     mkdirSync(out);
     cpSync(join(kernel, `boot/vmlinuz-${version}`), join(out, 'vmlinuz'));
     makeInitrd(join(work, 'initrd'), kernel, version, join(out, 'initrd.img'));
-    makeRoot(join(work, 'root'), kernel, version, unpackDocker(cache), join(out, 'root.ext4'));
+    makeRoot(join(work, 'root'), kernel, version, unpackRuntimes(cache), join(out, 'root.ext4'));
     renameSync(out, folder);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -81,7 +98,7 @@ export function buildImage(cache: string, say: (text: string) => void): Image {
 }
 
 /** To be changed whenever what is laid out below changes. */
-const LAYOUT = '4';
+const LAYOUT = '5';
 
 /** Files of modules and of what they depend on, in the order in which they load, by path from the root. */
 function moduleFiles(kernel: string, version: string, modules: readonly string[]): string[] {
@@ -110,7 +127,7 @@ function makeInitrd(tree: string, kernel: string, version: string, out: string):
   run('sh', ['-c', `find . | cpio --quiet -o -H newc -R 0:0 > "$1"`, 'sh', out], tree);
 }
 
-function makeRoot(tree: string, kernel: string, version: string, docker: string, out: string): void {
+function makeRoot(tree: string, kernel: string, version: string, runtimes: string, out: string): void {
   for (const folder of 'bin sbin dev proc sys tmp run etc root payload mnt var/lib var/run usr/bin usr/sbin lib64'.split(
     ' ',
   ))
@@ -121,7 +138,7 @@ function makeRoot(tree: string, kernel: string, version: string, docker: string,
   symlinkSync('/bin/busybox', join(tree, 'sbin/modprobe'));
   copyProgram(tree, realpathSync(process.execPath), '/usr/bin/node');
   copyProgram(tree, pathOf('dash')!, '/bin/dash');
-  copyDocker(tree, docker);
+  copyRuntimes(tree, runtimes);
   for (const file of moduleFiles(kernel, version, MODULES)) copyFile(kernel + file, tree + file);
   const lists = `/lib/modules/${version}`;
   for (const list of ['modules.order', 'modules.builtin', 'modules.builtin.modinfo'])
@@ -139,9 +156,9 @@ function makeRoot(tree: string, kernel: string, version: string, docker: string,
   run('mkfs.ext4', ['-q', '-F', '-O', features, '-E', extended, '-m', '0', '-d', tree, out, `${megabytes}M`]);
 }
 
-/** dockerd and what it runs. */
-function copyDocker(tree: string, packages: string): void {
-  for (const program of DOCKER_PROGRAMS) copyProgram(tree, packages + program, program, packages);
+/** dockerd, podman and what they run. */
+function copyRuntimes(tree: string, packages: string): void {
+  for (const program of RUNTIME_PROGRAMS) copyProgram(tree, packages + program, program, packages);
   for (const name of ['iptables', 'ip6tables'])
     symlinkSync('xtables-nft-multi', join(tree, 'usr/sbin', name));
   const extensions = `${LIBRARIES}/xtables`;

@@ -4,11 +4,12 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { run } from './tools.ts';
 
-/** dockerd, and those of its libraries that a Debian need not have. */
-const DOCKER =
-  'docker.io containerd runc iptables libdevmapper1.02.1 libseccomp2 libnftnl11 libmnl0 libxtables12'.split(
-    ' ',
-  );
+/** dockerd and podman, and those of their libraries that a Debian need not have. */
+const RUNTIMES = [
+  ...'docker.io containerd runc iptables podman conmon netavark'.split(' '),
+  ...'libdevmapper1.02.1 libseccomp2 libnftnl11 libmnl0 libxtables12'.split(' '),
+  ...'libgpgme11 libassuan0 libsubid4 libsemanage2 libglib2.0-0 libpcre2-8-0'.split(' '),
+];
 
 /** The newest kernel. Those whose name ends in -cloud have no 9P. */
 export function newestKernelPackage(): string {
@@ -25,19 +26,20 @@ export function unpackKernel(cache: string, name: string): string {
   return folder;
 }
 
-/** The name of the folder that `unpackDocker` makes: another one for other versions. */
-export function dockerFolder(): string {
-  const versions = run('apt-cache', ['policy', ...DOCKER]).match(/^\S.*:$|^ *Candidate: .*$/gm) ?? [];
-  return `docker-${createHash('sha256').update(versions.join('\n')).digest('hex').slice(0, 16)}`;
+/** The name of the folder that `unpackRuntimes` makes: another one for other versions. */
+export function runtimesFolder(): string {
+  const versions = run('apt-cache', ['policy', ...RUNTIMES]).match(/^\S.*:$|^ *Candidate: .*$/gm) ?? [];
+  return `runtimes-${createHash('sha256').update(versions.join('\n')).digest('hex').slice(0, 16)}`;
 }
 
-/** @returns the folder where all of docker's packages are unpacked */
-export function unpackDocker(cache: string): string {
-  const name = dockerFolder();
+/** @returns the folder where all packages of dockerd and podman are unpacked */
+export function unpackRuntimes(cache: string): string {
+  const name = runtimesFolder();
   for (const old of readdirSync(cache))
-    if (old.startsWith('docker-') && old !== name) rmSync(join(cache, old), { recursive: true, force: true });
+    if (/^(?:docker|runtimes)-/.test(old) && old !== name)
+      rmSync(join(cache, old), { recursive: true, force: true });
   const folder = join(cache, name);
-  unpack(folder, DOCKER, () => {});
+  unpack(folder, RUNTIMES, () => {});
   return folder;
 }
 

@@ -125,11 +125,8 @@ export class HostLinks {
     const end = new ChannelEnd();
     end.bind(channel);
     channel.handler = end.events();
-    const { destination } = channel;
-    serveIncoming(
-      { destination, client: undefined, end, udpFlows: link.has('udp-flows') },
-      this.options.context,
-    );
+    const { destination, details } = channel;
+    serveIncoming({ ...details, destination, end, udpFlows: link.has('udp-flows') }, this.options.context);
   }
 }
 

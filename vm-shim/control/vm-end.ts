@@ -5,7 +5,12 @@ import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { type Bridge, needBridge } from '../../shared/transport/bridge.ts';
 import type { VmEndAddress } from '../../shared/transport/link-address.ts';
-import { openSerialDevice, type SerialAddress, serveSerial } from '../../shared/transport/serial.ts';
+import {
+  leavePort,
+  openSerialDevice,
+  type SerialAddress,
+  serveSerial,
+} from '../../shared/transport/serial.ts';
 import { ownStdio } from '../../shared/transport/stdio.ts';
 import type { HostLinks } from './host-links.ts';
 
@@ -44,8 +49,8 @@ async function serveDevice(address: SerialAddress, options: VmEndOptions): Promi
   for (;;) {
     const port = needBridge(address, bridge).device(fd);
     await serveSerial(port, signal, serve);
+    if (signal.aborted) return leavePort(port);
     port.destroy();
-    if (signal.aborted) return;
     log.warn({ url: address.url }, 'the serial port was lost; it is opened again');
     await delay(REOPEN_MS, undefined, { signal }).catch(() => {});
     if (signal.aborted) return;

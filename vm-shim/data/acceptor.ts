@@ -86,9 +86,9 @@ export class Acceptor {
       stream.end(encodeResult(ERRNO.EACCES));
       throw new BridgeError('PERMISSION_DENIED', 'a dedicated stream carries the key of no link that is up');
     }
-    const { streamId, destination, client } = preface;
+    const { streamId } = preface;
     const end = dedicatedEnd({ socket: stream, streamId, streams: owner.streams, answers: true });
-    serveIncoming({ destination, client, end, udpFlows: owner.udpFlows }, context);
+    serveIncoming({ ...preface, end, udpFlows: owner.udpFlows }, context);
   }
 }
 

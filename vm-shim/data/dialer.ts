@@ -10,16 +10,22 @@ const DIAL_MS = 10_000;
 
 /**
  * Dials a container's TCP port or unix socket.
+ * @param keepalive of the socket, seconds; undefined for none
  * @throws BridgeError DIAL_REFUSED, DIAL_TIMEOUT, DIAL_FAILED (with the errno that the system gave) or CANCELLED
  */
 export function dialContainer(
   destination: TcpDestination | UnixDestination,
   signal: AbortSignal,
+  keepalive?: number,
 ): Promise<End> {
-  return whileBacklogIsFull(() => dialOnce(destination, signal));
+  return whileBacklogIsFull(() => dialOnce(destination, signal, keepalive));
 }
 
-function dialOnce(destination: TcpDestination | UnixDestination, signal: AbortSignal): Promise<End> {
+function dialOnce(
+  destination: TcpDestination | UnixDestination,
+  signal: AbortSignal,
+  keepalive: number | undefined,
+): Promise<End> {
   return new Promise((resolve, reject) => {
     const what = describeDestination(destination);
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));
@@ -50,6 +56,7 @@ function dialOnce(destination: TcpDestination | UnixDestination, signal: AbortSi
     socket.once('error', (error) => fail(dialError(what, error)));
     socket.once('connect', () => {
       settle();
+      if (keepalive !== undefined) socket.setKeepAlive(true, keepalive * 1000);
       resolve(new StreamEnd(socket, PLAIN_SOCKET));
     });
   });

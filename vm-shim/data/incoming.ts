@@ -2,16 +2,15 @@ import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { ClientAddress } from '../../shared/preface.ts';
 import { Connection } from '../../shared/relay/connection.ts';
 import type { End } from '../../shared/relay/end.ts';
+import type { StreamDetails } from '../../shared/stream-details.ts';
 import { dialContainer } from './dialer.ts';
 import { serveDatagrams } from './udp-exit.ts';
 
 /** A connection that the host agent wants carried to a container, on whichever lane it came. */
-export interface Incoming {
+export interface Incoming extends StreamDetails {
   readonly destination: Destination;
-  readonly client: ClientAddress | undefined;
   /** The tunnel to the host; not answered yet. */
   readonly end: End;
   /** UDP only: our frames with flow ids; otherwise vpnkit's. */
@@ -38,7 +37,7 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
   const { limit, running } = context;
   const counted = limit.take();
   if (destination.protocol === 'udp') {
-    if (counted) return serveDatagrams(end, destination, incoming.udpFlows, context);
+    if (counted) return serveDatagrams(end, destination, incoming, context);
     end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
     return end.refuse(fullError(limit));
   }
@@ -53,7 +52,7 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
   });
   if (!counted) return connection.limit(fullError(limit));
   running.add(connection);
-  dialContainer(destination, dial.signal).then(
+  dialContainer(destination, dial.signal, incoming.keepalive).then(
     (target) => connection.dialled(target),
     (error: BridgeError) => {
       context.log.debug({ code: error.code, client: incoming.client }, error.message);

@@ -8,13 +8,12 @@ import { BridgeError } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
 import type { End } from '../../shared/relay/end.ts';
-import { type Flow, FlowTable } from '../../shared/relay/udp-flows.ts';
+import { type Flow, FlowTable, sweepMs, targetIdleMs } from '../../shared/relay/udp-flows.ts';
 import type { FlowFrame, U16Frame } from '../../shared/relay/udp-frame.ts';
-import type { IncomingContext } from './incoming.ts';
+import type { Incoming, IncomingContext } from './incoming.ts';
 
 /** Flows of one stream; the host has the same limit for a forward, and ends the idlest first. */
 const MAX_FLOWS = 1_024;
-const SWEEP_MS = 5_000;
 /** Datagrams of one flow held while its socket is being connected. */
 const MAX_HELD = 64;
 
@@ -24,11 +23,11 @@ const NOTHING = Buffer.alloc(0);
 export function serveDatagrams(
   end: End,
   destination: UdpDestination,
-  udpFlows: boolean,
+  { udpFlows, flowIdle }: Incoming,
   context: IncomingContext,
 ): void {
   end.accept();
-  const exits = new Exits(destination, context);
+  const exits = new Exits(destination, flowIdle, context);
   const running = { stop: () => stream.close() };
   const closed = (): void => {
     context.running.delete(running);
@@ -92,14 +91,18 @@ class Exits {
   private readonly context: IncomingContext;
   private readonly sweeper: NodeJS.Timeout;
 
-  constructor(destination: UdpDestination, context: IncomingContext) {
+  constructor(destination: UdpDestination, flowIdle: number | undefined, context: IncomingContext) {
     this.destination = destination;
     this.context = context;
-    this.flows = new FlowTable({ max: MAX_FLOWS, now: () => performance.now() });
+    this.flows = new FlowTable({
+      max: MAX_FLOWS,
+      idleMs: targetIdleMs(flowIdle),
+      now: () => performance.now(),
+    });
     this.limit = new Limit(`UDP flows to ${destination.ip}:${destination.port}`, MAX_FLOWS, context.log);
     this.sweeper = setInterval(() => {
       for (const flow of this.flows.sweep()) this.finish(flow);
-    }, SWEEP_MS);
+    }, sweepMs(this.flows.idleMs));
     this.sweeper.unref();
   }
 

@@ -13,6 +13,7 @@ import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 import type { ForwardListener } from './forward-listener.ts';
+import { MAX_PEER_BYTES, writePeer } from './peer-address.ts';
 
 /** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
 const ANSWER_MS = 20_000;
@@ -22,17 +23,27 @@ export class ChannelConnection implements Timed {
   private readonly link: WorkerLink;
   private readonly client: DescriptorEnd;
   private readonly connection: Connection;
+  private readonly details: Buffer;
   private channel: Channel | undefined;
   private deadline: Deadline | undefined;
+  private drawn = 0;
 
-  /** Takes over a client that was just accepted. */
-  constructor(forward: ForwardListener, link: WorkerLink, fd: number) {
+  /** Takes over a client that was just accepted. @param peer the address it came from; valid for this call */
+  constructor(forward: ForwardListener, link: WorkerLink, fd: number, peer: Buffer) {
     this.forward = forward;
     this.link = link;
+    const { fields } = forward;
+    const details = Buffer.allocUnsafe(MAX_PEER_BYTES + fields.length);
+    const length = writePeer(details, 0, peer);
+    details.set(fields, length);
+    this.details = details.subarray(0, length + fields.length);
     const { reactor, counters, tcp } = forward;
     this.client = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, (bytes) => {
       counters[BYTES_UP]! += bytes;
+      this.drawn += bytes;
     });
+    const header = forward.headerFor(fd);
+    if (header !== undefined) this.client.lead(header);
     this.connection = new Connection(this.client, {
       counters: forward.relayed,
       cancelDial: () => this.cancel(ERRNO.ECANCELED),
@@ -48,23 +59,32 @@ export class ChannelConnection implements Timed {
     const end = new ChannelEnd(true);
     this.deadline = reactor.deadlinesOf(ANSWER_MS).add(this, reactor.now);
     try {
-      const channel = this.link.session.open(this.forward.target, {
+      const handler = {
         ...end.events(),
-        dialResult: (result) => this.answered(result, end),
-        reset: (result) => {
+        dialResult: (result: number) => this.answered(result, end),
+        reset: (result: number) => {
           if (this.deadline !== undefined) this.fail(result);
           end.aborted(result);
         },
-      });
+      };
+      const channel = this.link.session.open(this.forward.target, handler, this.details);
       this.channel = channel;
       end.bind(channel);
       this.client.feed(channel);
     } catch (error) {
       this.clearDeadline();
       const reason = error instanceof BridgeError ? error : new BridgeError('IO', 'internal error');
-      this.forward.dialFailed(reason.message);
+      this.forward.dialFailed(reason.message, reason.errno);
       this.connection.dialFailed(reason);
     }
+  }
+
+  get dialling(): boolean {
+    return this.connection.dialling;
+  }
+
+  get moved(): number {
+    return this.connection.moved + this.drawn;
   }
 
   /** Ends it at once, both sides by a reset. */
@@ -87,7 +107,7 @@ export class ChannelConnection implements Timed {
 
   private fail(errno: number): void {
     this.clearDeadline();
-    this.forward.dialFailed(`the shim could not reach it: ${errnoName(errno)}`);
+    this.forward.dialFailed(`the shim could not reach it: ${errnoName(errno)}`, errno);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', errnoName(errno), { errno }));
   }
 

@@ -3,7 +3,6 @@
  * the shim does not know `udp-flows`. They come and go as u32 frames over a pair of sockets.
  */
 import { Socket } from 'node:net';
-import type { Destination } from '../../../shared/destination.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { MAX_BACKLOG_BYTES } from '../../../shared/relay/datagram-stream.ts';
 import {
@@ -13,7 +12,7 @@ import {
   UNKNOWN_ADDRESS,
 } from '../../../shared/relay/udp-frame.ts';
 import type { LinkSource } from '../tunnel.ts';
-import { openUdpPath, type UdpPath } from '../udp-path.ts';
+import { openUdpPath, type UdpPath, type UdpTarget } from '../udp-path.ts';
 
 /** Datagrams held while the path is being opened; the rest is dropped. */
 const MAX_HELD = 64;
@@ -21,7 +20,7 @@ const MAX_HELD = 64;
 export interface DatagramBridgeOptions {
   /** Our end of the pair; it is the bridge's now. */
   readonly fd: number;
-  readonly destination: Destination;
+  readonly target: UdpTarget;
   readonly links: LinkSource;
   /** What was dropped here was counted as sent by the worker. */
   readonly dropped: (datagrams: number, bytes: number) => void;
@@ -58,12 +57,12 @@ export class DatagramBridge {
   }
 
   private async open(): Promise<void> {
-    const { links, destination, failed } = this.options;
+    const { links, target, failed } = this.options;
     const { signal } = this.cancel;
     let path: UdpPath | undefined;
     let over = false;
     try {
-      path = await openUdpPath(await links.whenUp(signal), destination, signal, {
+      path = await openUdpPath(await links.whenUp(signal), target, signal, {
         answer: (flow, payload) => this.write({ flow, ended: false, addresses: undefined, payload }),
         flowEnded: (flow) => this.write({ flow, ended: true, addresses: undefined, payload: NOTHING }),
         closed: () => {

@@ -29,21 +29,23 @@ export class DatagramChannel {
     this.end.watch();
   }
 
-  /** @param destination as encodeDestination has it */
-  open(destination: Uint8Array): void {
+  /** @param destination as encodeDestination has it. @param details as encodeDetails has them */
+  open(destination: Uint8Array, details: Uint8Array): void {
     const tunnel = new ChannelEnd(true);
     try {
-      const channel = this.link.session.open(decodeDestination(Buffer.from(destination), 0).destination, {
+      const target = decodeDestination(Buffer.from(destination), 0).destination;
+      const handler = {
         ...tunnel.events(),
-        dialResult: (errno) => {
+        dialResult: (errno: number) => {
           if (errno === 0) this.connection.dialled(tunnel);
           else this.fail(errno);
         },
-        reset: (errno) => {
+        reset: (errno: number) => {
           this.fail(errno); // nothing happens when it was opened
           tunnel.aborted(errno);
         },
-      });
+      };
+      const channel = this.link.session.open(target, handler, details);
       this.reset = (errno) => channel.reset(errno);
       tunnel.bind(channel);
       this.end.feed(channel);

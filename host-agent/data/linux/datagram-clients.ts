@@ -9,6 +9,7 @@ import { type Client, makeClient, readKey, textKey, WORDS_6 } from './datagram-c
 
 export interface DatagramClientsOptions {
   readonly max: number;
+  readonly idleMs?: number | undefined;
   /** The one local address of the socket; empty where each datagram says it. */
   readonly bound: string;
   readonly now: () => number;
@@ -25,7 +26,12 @@ export class DatagramClients {
 
   constructor(options: DatagramClientsOptions) {
     this.options = options;
-    this.flows = new FlowTable<Client>({ max: options.max, now: options.now });
+    this.flows = new FlowTable<Client>({ max: options.max, idleMs: options.idleMs, now: options.now });
+  }
+
+  /** Silence after which a flow is over, milliseconds. */
+  get idleMs(): number {
+    return this.flows.idleMs;
   }
 
   get size(): number {

@@ -11,6 +11,7 @@ import { BATCH, type ReceiveBatch } from '../../../shared/platform/linux/datagra
 import type { Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { systemError } from '../../../shared/platform/linux/errno.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import { sweepMs } from '../../../shared/relay/udp-flows.ts';
 import type { Client } from './datagram-client.ts';
 import { DatagramClients } from './datagram-clients.ts';
 import {
@@ -29,8 +30,6 @@ import {
 } from './datagram-orders.ts';
 import { type DatagramContext, DatagramRoute } from './datagram-route.ts';
 
-/** How often idle flows are looked for, milliseconds. */
-const SWEEP_MS = 5_000;
 /** Datagrams held while the stream is being opened; the rest is dropped. */
 const MAX_HELD = 64;
 /** Batches in a row before others get their turn. */
@@ -69,6 +68,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     const limit = new Limit(`UDP flows of ${order.name}`, order.maxFlows, context.log);
     this.clients = new DatagramClients({
       max: order.maxFlows,
+      idleMs: order.flowIdle === undefined ? undefined : order.flowIdle * 1000,
       bound: order.local,
       now: () => this.reactor.now,
       created: (evicted) => {
@@ -232,6 +232,6 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
   }
 
   private sweepLater(): void {
-    this.reactor.deadlinesOf(SWEEP_MS).add(this, this.reactor.now);
+    this.reactor.deadlinesOf(sweepMs(this.clients.idleMs)).add(this, this.reactor.now);
   }
 }

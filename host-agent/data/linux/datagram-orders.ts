@@ -13,6 +13,8 @@ export interface DatagramForwardOrder {
   readonly local: string;
   /** As encodeDestination has it. */
   readonly destination: Uint8Array;
+  /** Silence after which a flow is over, seconds; undefined for what is usual. */
+  readonly flowIdle: number | undefined;
   readonly maxFlows: number;
   /** DATAGRAM_COUNTERS elements. */
   readonly counters: SharedArrayBuffer;

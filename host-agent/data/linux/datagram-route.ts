@@ -7,6 +7,7 @@ import type { FlowStream } from '../../../shared/platform/linux/datagrams/flow-s
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { encodeFields } from '../../../shared/stream-details.ts';
 import { DatagramDial, type DatagramDialOwner } from './datagram-dial.ts';
 import type { DatagramForwardOrder, DatagramReport, DatagramWay } from './datagram-orders.ts';
 import type { ListenerContext } from './forward-listener.ts';
@@ -35,6 +36,7 @@ export class DatagramRoute implements DatagramDialOwner {
   readonly shared: HostShared;
   readonly vm: number;
   readonly destination: Uint8Array;
+  readonly fields: Uint8Array;
   private readonly id: number;
   private readonly context: DatagramContext;
   private readonly owner: DatagramRouteOwner;
@@ -46,6 +48,7 @@ export class DatagramRoute implements DatagramDialOwner {
     this.id = order.id;
     this.vm = order.vm;
     this.destination = order.destination;
+    this.fields = encodeFields(order);
     this.context = context;
     this.reactor = context.reactor;
     this.streams = context.streams;

@@ -1,5 +1,6 @@
 import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
 import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
@@ -10,6 +11,10 @@ import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts
 import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { RelayCounters } from '../../../shared/relay/connection.ts';
+import { IdleWatch, type Watched } from '../../../shared/relay/idle-watch.ts';
+import { sweepMs } from '../../../shared/relay/udp-flows.ts';
+import { encodeFields } from '../../../shared/stream-details.ts';
+import { proxyHeader } from '../proxy-header.ts';
 import { ChannelConnection } from './channel-connection.ts';
 import { EarlyGuess } from './early-guess.ts';
 import { HostConnection } from './host-connection.ts';
@@ -21,6 +26,7 @@ import {
   FORWARD_COUNTERS,
   type ForwardOrder,
   type HostShared,
+  IDLE_TIMEOUTS,
   PAUSES,
   REFUSED,
   RESETS,
@@ -45,12 +51,14 @@ export interface ListenerContext {
   pathOf(vm: number): HostPath | undefined;
   /** The link to a VM, when this worker carries it. */
   linkOf(vm: number): WorkerLink | undefined;
+  /** Tells the main thread that a client could not be served. */
+  dialFailed(forward: number, errno: number): void;
   /** Leaves a client to the main thread. */
   handOver(forward: number, fd: number): void;
 }
 
 /** A client that is being served. */
-export interface ServedClient {
+export interface ServedClient extends Watched {
   /** Ends it at once, both sides by a reset. */
   stop(): void;
 }
@@ -63,6 +71,8 @@ export class ForwardListener implements Watcher {
   readonly destination: Uint8Array;
   /** The same, decoded. */
   readonly target: Destination;
+  readonly settings: ForwardOptions;
+  readonly fields: Uint8Array;
   readonly counters: Float64Array;
   /** Its first two elements, as a Connection counts. */
   readonly relayed: RelayCounters;
@@ -92,6 +102,8 @@ export class ForwardListener implements Watcher {
     this.name = order.name;
     this.destination = order.destination;
     this.target = decodeDestination(Buffer.from(order.destination), 0).destination;
+    this.settings = order.settings;
+    this.fields = encodeFields(order.settings);
     this.listenFd = order.listenFd;
     this.context = context;
     this.reactor = context.reactor;
@@ -115,6 +127,8 @@ export class ForwardListener implements Watcher {
     });
     this.relayed = relayCounters(this.counters);
     this.accepting = accepting;
+    const { idleTimeout } = order.settings;
+    if (idleTimeout !== undefined) this.watchIdle(idleTimeout * 1000);
     if (accepting) this.listen();
   }
 
@@ -124,6 +138,11 @@ export class ForwardListener implements Watcher {
     if (this.closed || accepting === this.listening) return;
     if (accepting) this.listen();
     else this.deafen();
+  }
+
+  /** The listener, which was out of listening, listens again. */
+  listenAgain(): void {
+    if (!this.closed && this.accepting && !this.listening) this.listen();
   }
 
   /** Nobody is left whom this forward serves here. */
@@ -153,8 +172,9 @@ export class ForwardListener implements Watcher {
     }
   }
 
-  dialFailed(why: string): void {
+  dialFailed(why: string, errno: number): void {
     this.counters[DIAL_FAILURES]!++;
+    if (this.settings.wait !== undefined) this.context.dialFailed(this.id, errno);
     this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
   }
 
@@ -163,6 +183,17 @@ export class ForwardListener implements Watcher {
     this.counters[ACTIVE]!--;
     giveAll(this.limits);
     if (errno !== 0) this.counters[RESETS]!++;
+  }
+
+  /** What its container is told of a client before the client's first byte, where it is told anything. */
+  headerFor(fd: number): Buffer | undefined {
+    const { proxyProtocol } = this.settings;
+    if (proxyProtocol === undefined) return undefined;
+    const { sockets } = this.reactor;
+    const client = this.tcp ? sockets.remoteAddress(fd) : undefined;
+    const local = this.tcp ? sockets.localAddress(fd) : undefined;
+    const ends = client === undefined || local === undefined ? undefined : { client, local };
+    return proxyHeader(proxyProtocol, ends);
   }
 
   /** Serves a client whose descriptor is ours and not watched. @param peer its address as the kernel wrote it */
@@ -180,10 +211,26 @@ export class ForwardListener implements Watcher {
     this.counters[ACTIVE]!++;
     const connection =
       link !== undefined
-        ? new ChannelConnection(this, link, fd)
+        ? new ChannelConnection(this, link, fd, peer)
         : new HostConnection(this, path!, fd, Buffer.from(peer.subarray(0, 28)));
     this.connections.add(connection);
     connection.serve();
+  }
+
+  /** Ends connections that have been silent for too long, as long as there may be some. */
+  private watchIdle(idleMs: number): void {
+    const watch = new IdleWatch<ServedClient>(idleMs);
+    const list = this.reactor.deadlinesOf(sweepMs(idleMs));
+    const look = {
+      expired: () => {
+        for (const connection of watch.look(this.connections, this.reactor.now)) {
+          this.counters[IDLE_TIMEOUTS]!++;
+          connection.stop();
+        }
+        if (!this.closed || !this.idle) list.add(look, this.reactor.now);
+      },
+    };
+    list.add(look, this.reactor.now);
   }
 
   private turnAway(fd: number): void {
@@ -222,6 +269,8 @@ export class ForwardListener implements Watcher {
 
   private refused(errno: number): void {
     if (isExhaustion(errno)) this.exhausted(errno);
+    // It was taken out of listening, which epoll would say again and again; `listenAgain` follows.
+    else if (errno === ERRNO.EINVAL) this.deafen();
     else if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
   }
 }

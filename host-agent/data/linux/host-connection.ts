@@ -15,12 +15,14 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   readonly relay: Relay;
   readonly counters: Float64Array;
   protected readonly peer: Buffer;
+  private readonly header: Buffer | undefined;
 
   /** Takes over a client that was just accepted. @param peer the address it came from */
   constructor(forward: ForwardListener, path: HostPath, client: number, peer: Buffer) {
     super(path, forward);
     this.peer = peer;
     this.counters = forward.counters;
+    this.header = forward.headerFor(client);
     this.relay = new Relay(forward.reactor, client, forward.tcp ? PLAIN_TCP : PLAIN_UNIX, this);
   }
 
@@ -30,6 +32,14 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     const errno = this.reactor.watch(initiating.fd, STREAM_MASK, initiating);
     if (errno === 0) this.begin();
     else this.relay.dialFailed(errno);
+  }
+
+  get dialling(): boolean {
+    return this.relay.dialling;
+  }
+
+  get moved(): number {
+    return this.relay.moved;
   }
 
   stop(): void {
@@ -66,7 +76,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   }
 
   protected override unreachable(errno: number, why: string): void {
-    this.source.dialFailed(why);
+    this.source.dialFailed(why, errno);
     this.relay.dialFailed(errno);
   }
 
@@ -76,9 +86,17 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
 
   /**
    * What the client has sent already goes with the preface, which spares the shim a wake-up. It tells the client
-   * nothing: a dial that fails resets it all the same.
+   * nothing: a dial that fails resets it all the same. The header goes before it.
    */
-  protected override readEarly(address: number): number {
+  protected override readEarly(at: number): number {
+    const { header, reactor } = this;
+    if (header === undefined) return this.readClient(reactor.buffer.address + at);
+    header.copy(reactor.buffer.bytes, at);
+    const count = this.readClient(reactor.buffer.address + at + header.length);
+    return count < 0 ? count : header.length + count;
+  }
+
+  private readClient(address: number): number {
     const { reactor, source, relay } = this;
     if (!source.early.worthTrying()) return 0;
     const { initiating } = relay;

@@ -1,5 +1,7 @@
 /** The Linux engine of the host agent, seen from the main thread: its workers, the ways to the VMs, its forwards. */
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
+import { ERRNO } from '../../../shared/errors.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import type { Limit } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
@@ -12,14 +14,18 @@ import {
   type Listener,
   openTcpListener,
   openUnixListener,
+  openWaitingTcpListener,
 } from '../../../shared/platform/linux/open-listener.ts';
 import { encodeSockaddr, transportSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
+import { encodeDetails } from '../../../shared/stream-details.ts';
 import type { PlainAddress } from '../../../shared/transport/address.ts';
+import type { BackendPort } from '../backend-watch.ts';
 import type { DataLimits } from '../forward.ts';
-import type { LinkSource } from '../tunnel.ts';
+import { dialError, type LinkSource } from '../tunnel.ts';
+import type { DatagramForwardOrder } from './datagram-orders.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
 import { LinuxForward } from './linux-forward.ts';
 import {
@@ -63,6 +69,12 @@ export class HostEngine {
   private readonly forwards = new Map<number, Served>();
   private lastForward = 0;
   private lastPath = 0;
+  /** Dials whose answer is awaited. */
+  private readonly probes = new Map<
+    number,
+    { readonly worker: number; readonly resolve: (errno: number) => void }
+  >();
+  private lastProbe = 0;
 
   constructor(options: HostEngineOptions) {
     const { libc, log, workers, limit } = options;
@@ -80,7 +92,7 @@ export class HostEngine {
       workers,
       vmIndex: (name) => this.vms.indexOf(name),
       broadcast: (order) => this.pool.broadcast(order),
-      carryOn: (vm, fd, destination) => this.openChannel(vm, fd, destination),
+      carryOn: (fd, order) => this.openChannel(fd, order),
     });
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
     this.pool = new WorkerPool<HostOrder, HostReport>({
@@ -130,8 +142,12 @@ export class HostEngine {
   }
 
   /** Takes a TCP port, which answers nobody before `serve`. @throws BridgeError as reserveTcp does */
-  listenTcp(request: { ip: string; port: number }): Listener {
-    return openTcpListener(this.sockets, this.libc, request);
+  listenTcp(request: { ip: string; port: number; settings: ForwardOptions }): Listener {
+    const { keepalive, wait } = request.settings;
+    const open = wait === undefined ? openTcpListener : openWaitingTcpListener;
+    const listener = open(this.sockets, this.libc, request);
+    if (keepalive !== undefined) this.sockets.keepAlive(listener.fd, keepalive);
+    return listener;
   }
 
   /** Makes a unix socket. @throws BridgeError as reserveUnix does */
@@ -146,6 +162,7 @@ export class HostEngine {
       vm: string;
       name: string;
       destination: Destination;
+      settings: ForwardOptions;
       links: LinkSource;
       limits: DataLimits;
       /** Of its connections, with cells that other threads can count in. */
@@ -153,7 +170,7 @@ export class HostEngine {
       log: Logger;
     },
   ): LinuxForward {
-    const { name, destination, limits, limit } = options;
+    const { name, destination, limits, limit, settings } = options;
     const order: ForwardOrder = {
       id: ++this.lastForward,
       name,
@@ -161,6 +178,7 @@ export class HostEngine {
       listenFd: listener.fd,
       tcp: listener.tcp,
       destination: encodeDestination(destination),
+      settings,
       limits: [limit.share, limits.connectionsOfVm.share],
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
@@ -182,6 +200,33 @@ export class HostEngine {
     });
   }
 
+  /** The port of a forward that waits for its container. */
+  waitingPort(order: ForwardOrder): BackendPort {
+    const { listenFd, name, id } = order;
+    return {
+      held: true,
+      listen: () => {
+        this.sockets.listenAgain(listenFd, name);
+        this.pool.broadcast({ type: 'listening', id });
+      },
+      // Workers notice by themselves: epoll says EPOLLHUP, and accept4 EINVAL.
+      refuse: () => this.sockets.stopListening(listenFd),
+    };
+  }
+
+  /** Dials a container over the link of its VM, where a worker carries it. @throws BridgeError as openTunnel does */
+  async probe({ vm, destination }: ForwardOrder, target: Destination): Promise<void> {
+    const path = this.paths.get(vm);
+    if (path?.lane !== 'multiplexed') throw dialError(target, ERRNO.ECONNABORTED);
+    const ticket = ++this.lastProbe;
+    const errno = await new Promise<number>((resolve) => {
+      this.probes.set(ticket, { worker: path.worker, resolve });
+      const order: HostOrder = { type: 'probe', link: path.link, destination, ticket };
+      if (!this.pool.post(path.worker, order)) this.probed(ticket, ERRNO.ECONNABORTED);
+    });
+    if (errno !== 0) throw dialError(target, errno);
+  }
+
   closeDescriptor(fd: number): void {
     this.libc.close(fd);
   }
@@ -199,14 +244,25 @@ export class HostEngine {
   }
 
   /** Has the datagrams that come on a descriptor carried as a channel. @returns whether a worker carries the link */
-  private openChannel(vm: number, fd: number, destination: Uint8Array): boolean {
+  private openChannel(fd: number, { vm, destination, flowIdle }: DatagramForwardOrder): boolean {
     const path = this.paths.get(vm);
     if (path?.lane !== 'multiplexed') return false;
-    return this.pool.give(path.worker, fd, { type: 'channel', link: path.link, fd, destination });
+    return this.pool.give(path.worker, fd, {
+      type: 'channel',
+      link: path.link,
+      fd,
+      destination,
+      details: encodeDetails({ flowIdle }),
+    });
   }
 
   close(): Promise<void> {
     return this.pool.close({ type: 'stop' });
+  }
+
+  private probed(ticket: number, errno: number): void {
+    this.probes.get(ticket)?.resolve(errno);
+    this.probes.delete(ticket);
   }
 
   private briefing(): HostOrder[] {
@@ -223,6 +279,10 @@ export class HostEngine {
       const served = this.forwards.get(report.forward);
       if (served !== undefined) served.forward.takeClient(report.fd);
       else this.libc.close(report.fd);
+    } else if (report.type === 'probed') {
+      this.probed(report.ticket, report.errno);
+    } else if (report.type === 'dial-failed') {
+      this.forwards.get(report.forward)?.forward.dialFailed(report.errno);
     } else if (report.type === 'forward-closed') {
       const served = this.forwards.get(report.id);
       served?.waiting.delete(index);
@@ -240,6 +300,8 @@ export class HostEngine {
   private forget(index: number): void {
     this.links.workerDied(index);
     this.datagrams.workerDied(index);
+    for (const [ticket, { worker }] of [...this.probes])
+      if (worker === index) this.probed(ticket, ERRNO.ECONNABORTED);
     for (const [id, served] of [...this.forwards]) {
       const counters = served.forward.countersOf(index);
       const lost = counters[ACTIVE]!;

@@ -27,10 +27,10 @@ export class HostPath implements DialTarget {
     this.kind = tunnelKind(familyOf(this.sockaddr));
   }
 
-  templateOf(forward: { readonly destination: Uint8Array }): PrefaceTemplate {
+  templateOf(forward: { readonly destination: Uint8Array; readonly fields: Uint8Array }): PrefaceTemplate {
     let template = this.templates.get(forward);
     if (template === undefined) {
-      template = new PrefaceTemplate(forward.destination, this.streamKey);
+      template = new PrefaceTemplate(forward.destination, this.streamKey, forward.fields);
       this.templates.set(forward, template);
     }
     return template;

@@ -1,3 +1,4 @@
+import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import {
@@ -7,6 +8,7 @@ import {
 } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { ChannelProbe } from './channel-probe.ts';
 import { DatagramChannel } from './datagram-channel.ts';
 import type { DatagramReport } from './datagram-orders.ts';
 import type { DatagramContext } from './datagram-route.ts';
@@ -58,15 +60,27 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
       case 'client': {
         const forward = this.forwards.get(order.forward);
         this.reactor.own(order.fd);
-        if (forward !== undefined) forward.serve(order.fd, NOBODY);
+        if (forward !== undefined) forward.serve(order.fd, this.peerOf(order.fd, forward.tcp));
         else this.reactor.reset(order.fd);
         return;
       }
       case 'channel': {
         const link = this.links.get(order.link);
         this.reactor.own(order.fd);
-        if (link !== undefined) new DatagramChannel(this.reactor, link, order.fd).open(order.destination);
+        if (link !== undefined)
+          new DatagramChannel(this.reactor, link, order.fd).open(order.destination, order.details);
         else this.reactor.close(order.fd);
+        return;
+      }
+      case 'listening':
+        this.forwards.get(order.id)?.listenAgain();
+        return;
+      case 'probe': {
+        const { ticket, destination } = order;
+        const done = (errno: number) => this.worker.post({ type: 'probed', ticket, errno });
+        const link = this.links.get(order.link);
+        if (link === undefined) done(ERRNO.ECONNABORTED);
+        else new ChannelProbe(this.reactor, link, destination, done);
         return;
       }
       case 'close-forward':
@@ -95,8 +109,17 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.worker.post(report);
   }
 
+  dialFailed(forward: number, errno: number): void {
+    this.worker.post({ type: 'dial-failed', forward, errno });
+  }
+
   handOver(forward: number, fd: number): void {
     this.worker.post({ type: 'client', forward, fd });
+  }
+
+  /** The address of a client that another thread accepted. */
+  private peerOf(fd: number, tcp: boolean): Buffer {
+    return (tcp ? this.reactor.sockets.askPeer(fd) : undefined) ?? NOBODY;
   }
 
   private pathNow(vm: number): HostPath | ChannelPathOrder | undefined {

@@ -1,6 +1,7 @@
 /** The UDP forwards of the Linux engine, seen from the main thread. */
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
 import { nodeErrno } from '../../../shared/errors.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { formatEndpoint, isUnspecified } from '../../../shared/ip.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
@@ -30,7 +31,7 @@ export interface DatagramEngine {
   vmIndex(name: string): number;
   broadcast(order: DatagramOrder): number[];
   /** Has u32 frames that come on a descriptor carried by the worker that has the link. @returns whether one has */
-  carryOn(vm: number, fd: number, destination: Uint8Array): boolean;
+  carryOn(fd: number, order: DatagramForwardOrder): boolean;
 }
 
 /** A reserved socket: bound, and nothing is received before it is served. */
@@ -79,6 +80,7 @@ export class LinuxDatagrams {
       vm: string;
       name: string;
       destination: Destination;
+      settings: ForwardOptions;
       links: LinkSource;
       limits: DataLimits;
       log: Logger;
@@ -93,6 +95,7 @@ export class LinuxDatagrams {
       fd: bound.fd,
       local: isUnspecified(bound.ip) ? '' : bound.ip,
       destination: encodeDestination(options.destination),
+      flowIdle: options.settings.idleTimeout,
       maxFlows: options.limits.flowsPerForward,
       counters: new SharedArrayBuffer(DATAGRAM_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };

@@ -1,21 +1,24 @@
 import type { Socket } from 'node:net';
 import type { Destination } from '../../../shared/destination.ts';
 import type { BridgeError } from '../../../shared/errors.ts';
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, type Limit } from '../../../shared/limit.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import type { Listener } from '../../../shared/platform/linux/open-listener.ts';
 import { BYTES_DOWN, BYTES_UP } from '../../../shared/platform/linux/relay.ts';
 import type { StreamReservation } from '../../../shared/ports/reservation.ts';
+import { BackendWatch } from '../backend-watch.ts';
 import type { DataLimits, Forward } from '../forward.ts';
 import { StreamForward } from '../stream-forward.ts';
-import type { LinkSource } from '../tunnel.ts';
+import { type LinkSource, probeTunnel } from '../tunnel.ts';
 import type { HostEngine } from './host-engine.ts';
 import {
   ACCEPTED,
   DIAL_FAILURES,
   FORWARD_COUNTERS,
   type ForwardOrder,
+  IDLE_TIMEOUTS,
   PAUSES,
   REFUSED,
   RESETS,
@@ -25,6 +28,7 @@ import { WaitingClients } from './waiting-clients.ts';
 export interface LinuxForwardOptions {
   readonly name: string;
   readonly destination: Destination;
+  readonly settings: ForwardOptions;
   readonly links: LinkSource;
   readonly limits: DataLimits;
   readonly log: Logger;
@@ -46,6 +50,7 @@ export class LinuxForward implements Forward {
   /** Clients that waited in vain. */
   private inVain = 0;
   private closing: Promise<void> | undefined;
+  private readonly watch: BackendWatch | undefined;
   private onClient: ((socket: Socket) => void) | undefined;
 
   constructor(options: LinuxForwardOptions) {
@@ -57,7 +62,8 @@ export class LinuxForward implements Forward {
       },
       close: async () => {},
     };
-    this.portable = new StreamForward({ ...options, reservation });
+    const dialFailed = (errno: number) => this.dialFailed(errno);
+    this.portable = new StreamForward({ ...options, reservation, dialFailed });
     const { links, limits, limit } = options;
     this.waiting = new WaitingClients({
       whenUp: (signal) => links.whenUp(signal),
@@ -65,6 +71,16 @@ export class LinuxForward implements Forward {
       take: (fd) => this.passOn(fd),
       reset: (fd, reason) => this.turnAway(fd, reason),
     });
+    if (options.settings.wait !== undefined) this.watch = this.watchContainer();
+  }
+
+  get state(): string | undefined {
+    return this.watch?.state;
+  }
+
+  /** A client could not be served. */
+  dialFailed(errno: number): void {
+    this.watch?.dialFailed(errno);
   }
 
   /** Takes a client that a worker accepted and could not serve; its descriptor is ours now. */
@@ -72,15 +88,30 @@ export class LinuxForward implements Forward {
     void this.waiting.add(fd);
   }
 
+  private watchContainer(): BackendWatch {
+    const { name, destination, links, log, engine, order } = this.options;
+    return new BackendWatch({
+      name,
+      links,
+      log,
+      port: engine.waitingPort(order),
+      probe: (active, signal) =>
+        active.link.carried === undefined
+          ? probeTunnel(active, { destination, signal })
+          : engine.probe(order, destination),
+    });
+  }
+
   private passOn(fd: number): void {
     const { engine, order } = this.options;
     if (this.closing !== undefined || !engine.giveClient(order, fd)) this.serveHere(fd);
   }
 
-  private turnAway(fd: number, { code, message }: BridgeError): void {
+  private turnAway(fd: number, { code, message, errno }: BridgeError): void {
     const { engine, log, name } = this.options;
     engine.resetDescriptor(fd);
     this.inVain++;
+    this.dialFailed(errno);
     if (code !== 'CANCELLED') log.info({ forward: name, code }, `a client was reset: ${message}`);
   }
 
@@ -93,6 +124,7 @@ export class LinuxForward implements Forward {
   close({ now }: { now: boolean }): Promise<void> {
     const { listener, engine, order } = this.options;
     this.closing ??= (async () => {
+      this.watch?.close();
       listener.leave();
       await engine.closeForward(order.id, now);
       this.waiting.close();
@@ -113,6 +145,9 @@ export class LinuxForward implements Forward {
       resets: here.resets! + this.sum(RESETS) + this.inVain,
       refused_by_limit: here.refused_by_limit! + this.sum(REFUSED),
       accept_pauses: this.sum(PAUSES),
+      ...(here.idle_timeouts !== undefined && {
+        idle_timeouts: here.idle_timeouts + this.sum(IDLE_TIMEOUTS),
+      }),
     };
   }
 

@@ -113,10 +113,10 @@ export class LinuxUdpForward implements Forward {
   /** Has what the worker writes to the other end of this socket carried: by another worker, or here. */
   bridge(fd: number): void {
     const { destination, links, log, name, engine, order } = this.options;
-    if (!this.closing && engine.carryOn(order.vm, fd, order.destination)) return;
+    if (!this.closing && engine.carryOn(fd, order)) return;
     const bridge: DatagramBridge = new DatagramBridge({
       fd,
-      destination,
+      target: { destination, flowIdle: order.flowIdle },
       links,
       dropped: (datagrams, bytes) => {
         this.droppedHere += datagrams;

@@ -1,5 +1,6 @@
 /** What the main thread of the host agent and its workers say to each other, besides StreamOrder and StreamReport. */
 
+import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
 import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
@@ -42,6 +43,7 @@ export interface ForwardOrder {
   readonly tcp: boolean;
   /** As encodeDestination has it. */
   readonly destination: Uint8Array;
+  readonly settings: ForwardOptions;
   /** In which its connections count besides the agent's. */
   readonly limits: readonly LimitShare[];
   /** FORWARD_COUNTERS elements for each worker. */
@@ -60,9 +62,19 @@ export type HostOrder =
       readonly link: number;
       readonly fd: number;
       readonly destination: Uint8Array;
+      readonly details: Uint8Array;
     }
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
+  /** Its listener, which was out of listening, listens again. */
+  | { readonly type: 'listening'; readonly id: number }
+  /** Dial that over a link of the worker, let it go at once, and answer with `probed`. */
+  | {
+      readonly type: 'probe';
+      readonly link: number;
+      readonly destination: Uint8Array;
+      readonly ticket: number;
+    }
   | { readonly type: 'close-forward'; readonly id: number; readonly now: boolean };
 
 export type HostReport =
@@ -71,6 +83,9 @@ export type HostReport =
   | LinkReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** A client of a forward that waits for its container could not be served. */
+  | { readonly type: 'dial-failed'; readonly forward: number; readonly errno: number }
+  | { readonly type: 'probed'; readonly ticket: number; readonly errno: number }
   /** The worker will not accept on this listener any more. */
   | { readonly type: 'forward-closed'; readonly id: number };
 
@@ -87,10 +102,11 @@ export interface HostShared {
 export const MAX_VMS = 256;
 
 /** What a worker counts for a forward; the first two are BYTES_UP and BYTES_DOWN of a relay. */
-export const FORWARD_COUNTERS = 8;
+export const FORWARD_COUNTERS = 9;
 export const ACCEPTED = 2;
 export const ACTIVE = 3;
 export const DIAL_FAILURES = 4;
 export const RESETS = 5;
 export const PAUSES = 6;
 export const REFUSED = 7;
+export const IDLE_TIMEOUTS = 8;

@@ -23,6 +23,8 @@ export interface TunnelSource {
   /** Index of the VM's flag. */
   readonly vm: number;
   readonly destination: Uint8Array;
+  /** As encodeFields has them. */
+  readonly fields: Uint8Array;
 }
 
 export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial implements Abortable {
@@ -60,10 +62,10 @@ export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial
   protected abstract aborted(errno: number): void;
 
   /**
-   * What is to be sent along with the preface, written to `address`.
+   * What is to be sent along with the preface, written so far into the reactor's buffer.
    * @returns how many bytes; -1 when nobody wants the stream any more
    */
-  protected readEarly(_address: number): number {
+  protected readEarly(_at: number): number {
     return 0;
   }
 
@@ -109,7 +111,7 @@ export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial
     const { address, bytes } = reactor.buffer;
     const streamId = (Atomics.add(shared.streamIds, vm, 1) + 1) >>> 0;
     const length = path.templateOf(source).write(bytes, streamId, this.peer);
-    const early = this.readEarly(address + length);
+    const early = this.readEarly(length);
     if (early < 0) return;
     // A fresh stream takes a preface whole: it is smaller than any socket buffer.
     if (reactor.libc.write(this.fd, address, length + early) !== length + early)

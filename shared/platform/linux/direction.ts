@@ -24,6 +24,8 @@ export interface DirectionOwner {
 }
 
 export class Direction implements Task, Timed {
+  /** Bytes that it has read. */
+  moved = 0;
   /** The end of stream was passed on. */
   shut = false;
   private readonly reactor: Reactor;
@@ -223,6 +225,7 @@ export class Direction implements Task, Timed {
 
   private count(bytes: number): void {
     this.sinceDry += bytes;
+    this.moved += bytes;
     this.counters[this.counter]! += bytes;
   }
 }

@@ -22,6 +22,7 @@ export interface Libc {
   connect(fd: number, address: number, length: number): number;
   accept4(fd: number, address: number, lengthAddress: number, flags: number): number;
   getsockname(fd: number, address: number, lengthAddress: number): number;
+  getpeername(fd: number, address: number, lengthAddress: number): number;
   getsockopt(fd: number, level: number, name: number, address: number, lengthAddress: number): number;
   setsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   shutdown(fd: number, how: number): number;
@@ -54,6 +55,7 @@ const SIGNATURES: Record<Exclude<keyof Libc, 'errno' | 'allocate'>, readonly [st
   connect: ['int', ['int', ADDRESS, 'uint32']],
   accept4: ['int', ['int', ADDRESS, ADDRESS, 'int']],
   getsockname: ['int', ['int', ADDRESS, ADDRESS]],
+  getpeername: ['int', ['int', ADDRESS, ADDRESS]],
   getsockopt: ['int', ['int', 'int', 'int', ADDRESS, ADDRESS]],
   setsockopt: ['int', ['int', 'int', 'int', ADDRESS, 'uint32']],
   shutdown: ['int', ['int', 'int']],

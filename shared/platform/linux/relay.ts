@@ -77,6 +77,16 @@ export class Relay implements SideOwner, DirectionOwner {
     return this.state === 'aborting' || this.state === 'closed';
   }
 
+  /** The target was not reached yet. */
+  get dialling(): boolean {
+    return this.state === 'dialling' || this.state === 'dialling-ended';
+  }
+
+  /** Bytes that it has carried since the target was reached, both ways. */
+  get moved(): number {
+    return (this.up?.moved ?? 0) + (this.down?.moved ?? 0);
+  }
+
   /**
    * The target was reached: takes over its descriptor, which is watched.
    * @param flags what epoll has said of it and nobody has acted on

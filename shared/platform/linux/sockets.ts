@@ -1,5 +1,4 @@
 /** Stream sockets of one thread, all of them non-blocking and close-on-exec. A failure of `open…` leaves nothing open. */
-import { BridgeError } from '../../errors.ts';
 import type { Arena, Piece } from './arena.ts';
 import {
   AF_INET6,
@@ -8,14 +7,19 @@ import {
   IPPROTO_TCP,
   IPV6_V6ONLY,
   MSG_NOSIGNAL,
+  SHUT_RD,
   SHUT_WR,
   SO_ERROR,
+  SO_KEEPALIVE,
   SO_LINGER,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
   TCP_NODELAY,
 } from './constants.ts';
 import { SO_SNDBUF } from './datagrams/numbers.ts';
@@ -34,6 +38,8 @@ import {
 const FLAGS = SOCK_NONBLOCK | SOCK_CLOEXEC;
 /** The kernel caps it at net.core.somaxconn, 4096 since Linux 5.4. */
 const BACKLOG = 4_096;
+const KEEPALIVE_INTERVAL_SECONDS = 1;
+const KEEPALIVE_TRIES = 10;
 
 export class Sockets {
   private readonly libc: Libc;
@@ -77,6 +83,25 @@ export class Sockets {
     }
   }
 
+  /**
+   * Has a bound socket refuse connections from now on, and resets those that nobody has accepted; the port stays its
+   * own if it was bound to by number (SOCK_BINDPORT_LOCK in inet_csk_listen_stop). SO_REUSEADDR lets others in unless
+   * a socket that has it listens (inet_csk_bind_conflict), so it is off meanwhile.
+   */
+  stopListening(fd: number): void {
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    this.libc.shutdown(fd, SHUT_RD); // ENOTCONN says that it does not listen already
+  }
+
+  /** Undoes it. Without SO_REUSEADDR its own connections, those in TIME_WAIT too, would be in its way. */
+  listenAgain(fd: number, name: string): void {
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (this.libc.listen(fd, BACKLOG) === 0) return;
+    const errno = this.libc.errno();
+    this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    throw systemError('listen', name, errno);
+  }
+
   /** A reserved port answers from now on. */
   answer(fd: number): void {
     this.filter.detach(fd);
@@ -84,12 +109,29 @@ export class Sockets {
 
   /** The port that a bound IP socket has. */
   localPort(fd: number): number {
+    const local = this.localAddress(fd);
+    if (local === undefined) throw systemError('getsockname', `descriptor ${fd}`, this.libc.errno());
+    return local.port;
+  }
+
+  /** The address that a TCP socket has; undefined when there is none. */
+  localAddress(fd: number): { ip: string; port: number } | undefined {
     this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
-    if (this.libc.getsockname(fd, this.name.address, this.length.address) < 0)
-      throw systemError('getsockname', `descriptor ${fd}`, this.libc.errno());
-    const ip = decodeIp(this.name.bytes);
-    if (ip === undefined) throw new BridgeError('IO', `descriptor ${fd} has no port`);
-    return ip.port;
+    if (this.libc.getsockname(fd, this.name.address, this.length.address) < 0) return undefined;
+    return decodeIp(this.name.bytes);
+  }
+
+  /** The address of its peer; undefined when it has none, or none any more. */
+  remoteAddress(fd: number): { ip: string; port: number } | undefined {
+    const peer = this.askPeer(fd);
+    return peer === undefined ? undefined : decodeIp(peer);
+  }
+
+  /** The same as the kernel wrote it; valid until the next call. */
+  askPeer(fd: number): Buffer | undefined {
+    this.length.bytes.writeUInt32LE(MAX_SOCKADDR_BYTES, 0);
+    if (this.libc.getpeername(fd, this.name.address, this.length.address) < 0) return undefined;
+    return this.name.bytes;
   }
 
   isUnix(fd: number): boolean {
@@ -158,6 +200,17 @@ export class Sockets {
     this.option.bytes.writeInt32LE(1, 0);
     this.option.bytes.writeInt32LE(0, 4);
     this.libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.option.address, 8);
+  }
+
+  /**
+   * Asks whether the peer is still there when it was silent for so long, and then ten times, once a second, as Node does
+   * (uv_tcp_keepalive). Sockets that are accepted on this one inherit it (tcp_create_openreq_child).
+   */
+  keepAlive(fd: number, seconds: number): void {
+    this.setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    this.setInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+    this.setInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS);
+    this.setInt(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TRIES);
   }
 
   /** Asks for room to write, bytes; the kernel gives what it allows (net.core.wmem_max). */

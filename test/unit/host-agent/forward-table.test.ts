@@ -49,6 +49,28 @@ describe('ForwardTable', () => {
     expect(table.list()).toEqual([]);
   });
 
+  it('refuses the same forward with other options, and finds it with or without them', async () => {
+    const of = (text: string) =>
+      ({ owner: 'api', lease: 'permanent', vm: 'default', spec: parseSpec(text) }) as const;
+    const open = new ForwardTable(
+      async (_vm, spec) => ({ resolved: spec, forward: { close: async () => {}, stats: () => ({}) } }),
+      silentLogger(),
+    );
+    const bare = 'tcp:127.0.0.1:80:tcp:10.0.0.1:80';
+    const made = await open.claim(of(`${bare}?idle-timeout=60`));
+    for (const options of ['', '?idle-timeout=61', '?wait=listening'])
+      await expect(open.claim(of(`${bare}${options}`))).rejects.toMatchObject({
+        code: 'PORT_IN_USE',
+        message: `${bare}${options}: it is published with other options already, as ${bare}?idle-timeout=60: unexpose that first`,
+      });
+    await open.claim({ ...of(bare), spec: parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.2:80?keepalive=9') });
+    expect(open.find(parseSpec(bare))).toEqual([made]);
+    expect(open.find(parseSpec(`${bare}?idle-timeout=60`))).toEqual([made]);
+    expect(open.find(parseSpec(`${bare}?idle-timeout=61`))).toEqual([]);
+    await open.release(made);
+    await open.claim(of(bare));
+  });
+
   it('tells who asked that a claim was dropped, once, but not when the host agent stops', async () => {
     const told: string[] = [];
     const request = (name: string) =>

@@ -4,6 +4,7 @@ import { PrefaceTemplate } from '../../../host-agent/data/linux/preface-template
 import { type Destination, encodeDestination } from '../../../shared/destination.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import { encodePreface } from '../../../shared/preface.ts';
+import { encodeFields } from '../../../shared/stream-details.ts';
 
 const streamKey = Buffer.alloc(16, 7);
 const destinations: Destination[] = [
@@ -13,7 +14,10 @@ const destinations: Destination[] = [
 ];
 
 describe.each(destinations)('a preface for %j', (destination) => {
-  const template = new PrefaceTemplate(encodeDestination(destination), streamKey);
+  const fields = { keepalive: 30, flowIdle: 600 };
+  const encoded = encodeDestination(destination);
+  const template = new PrefaceTemplate(encoded, streamKey, encodeFields({}));
+  const withFields = new PrefaceTemplate(encoded, streamKey, encodeFields(fields));
   const out = Buffer.alloc(8_192, 0xff);
 
   it.each([{ ip: '10.0.0.1', port: 513 }, { ip: 'fe80::1', port: 80 }, undefined])('from %j', (client) => {
@@ -22,6 +26,9 @@ describe.each(destinations)('a preface for %j', (destination) => {
     const preface = { streamId: 0xfffffffe, streamKey, destination };
     const expected = encodePreface(client === undefined ? preface : { ...preface, client });
     expect(out.subarray(0, length).toString('hex')).toBe(expected.toString('hex'));
+    const longer = withFields.write(out, 0xfffffffe, peer);
+    const whole = encodePreface({ ...preface, ...fields, client });
+    expect(out.subarray(0, longer).toString('hex')).toBe(whole.toString('hex'));
   });
 });
 

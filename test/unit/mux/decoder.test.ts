@@ -12,13 +12,15 @@ import {
   encodeWindow,
   MAX_CONTROL_BYTES,
 } from '../../../shared/mux/frame.ts';
+import { encodeDetails } from '../../../shared/stream-details.ts';
 import { cutAt, cuts } from '../../helpers/splits.ts';
 
 /** Everything a decoder says, with the slices of a payload joined, so that splits can be compared. */
 function record(): { sink: FrameSink; events: unknown[] } {
   const events: unknown[] = [];
   const sink: FrameSink = {
-    opened: (id, destination) => events.push(['open', id, destination]),
+    opened: (id, destination, details) =>
+      events.push(details === undefined ? ['open', id, destination] : ['open', id, destination, details]),
     close: (id) => events.push(['close', id]),
     shutdown: (id) => events.push(['shutdown', id]),
     window: (id, sequence) => events.push(['window', id, sequence]),
@@ -59,6 +61,12 @@ const frame: fc.Arbitrary<{ bytes: Buffer; event: unknown }> = fc.oneof(
   id.map((x) => {
     const destination = { protocol: 'unix', path: '/tmp/ä/socket' } as const;
     return { bytes: encodeOpen(x, destination), event: ['open', x, destination] };
+  }),
+  fc.record({ id, port: fc.nat({ max: 65_535 }), keepalive: fc.nat() }).map((x) => {
+    const destination = { protocol: 'tcp', ip: '10.1.2.3', port: 80 } as const;
+    const details = { client: { ip: 'fd00::7', port: x.port }, keepalive: x.keepalive };
+    const bytes = encodeOpen(x.id, destination, encodeDetails(details));
+    return { bytes, event: ['open', x.id, destination, details] };
   }),
   id.map((x) => ({ bytes: encodeBare(COMMAND.close, x), event: ['close', x] })),
   id.map((x) => ({ bytes: encodeBare(COMMAND.shutdown, x), event: ['shutdown', x] })),
@@ -166,7 +174,7 @@ describe('FrameDecoder', () => {
     ['a dedicated open', '1100 01 04000000 01 01 0400 7f000001 901f'],
     ['an open of protocol 4', '1100 01 04000000 02 04 0400 7f000001 901f'],
     ['an open with five bytes of address', '1200 01 04000000 02 01 0500 7f00000100 901f'],
-    ['an open with a byte too many', '1200 01 04000000 02 01 0400 7f000001 901f 00'],
+    ['an open with a byte too many', '1200 01 04000000 02 01 0400 7f000001 901f 05'],
     ['an open that ends in its address', '0d00 01 04000000 02 01 0400 7f00'],
     ['an open without a body', '0700 01 04000000'],
     ['a unix path with a NUL', '0d00 01 05000000 02 03 0200 2f00'],

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../../shared/errors.ts';
 import { COMMAND, encodeBare, encodeDataHeader, encodeErrno, encodeOpen } from '../../../shared/mux/frame.ts';
 import { WINDOW_SIZES } from '../../../shared/mux/window.ts';
+import { encodeDetails } from '../../../shared/stream-details.ts';
 import { MuxPair, NO_EXTENSIONS } from '../../helpers/mux-pair.ts';
 
 const DESTINATION = { protocol: 'tcp', ip: '10.0.0.1', port: 80 } as const;
@@ -188,6 +189,23 @@ describe('extensions', () => {
     const pair = new MuxPair(NO_EXTENSIONS);
     expect(() => pair.a.sendControl(Buffer.from('x'))).toThrow(
       expect.objectContaining({ code: 'UNSUPPORTED' }),
+    );
+  });
+
+  it('say behind the destination who the client is, where the peer knows of it', () => {
+    const destination = { protocol: 'tcp', ip: '10.0.0.1', port: 80 } as const;
+    const details = { client: { ip: '10.0.0.9', port: 4711 }, keepalive: 30 };
+    const handler = new MuxPair().open().channel.handler;
+    const pair = new MuxPair();
+    pair.a.open(destination, handler, encodeDetails(details));
+    pair.run();
+    expect(pair.accepted[0]!.channel!.details).toEqual(details);
+    const legacy = new MuxPair(NO_EXTENSIONS);
+    legacy.a.open(destination, handler, encodeDetails(details));
+    legacy.run();
+    expect(legacy.accepted[0]!.channel!.details).toEqual({});
+    expect(() => legacy.b.receive(encodeOpen(7, destination, encodeDetails(details)))).toThrow(
+      /bytes behind the destination without having negotiated/,
     );
   });
 

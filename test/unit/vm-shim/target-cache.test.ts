@@ -33,6 +33,19 @@ describe('TargetCache', () => {
         }
   });
 
+  it('tells streams to one destination with other options apart', () => {
+    const cache = new TargetCache();
+    const plain = { streamId: 1, streamKey: Buffer.alloc(16), destination: destinations[0]! };
+    for (const client of [undefined, { ip: '10.0.0.1', port: 7 }, { ip: 'fd00::1', port: 7 }])
+      for (const keepalive of [undefined, 9, 10, undefined, 9]) {
+        const bytes = encodePreface({ ...plain, client, keepalive });
+        expect(cache.decode(bytes)!.target.keepalive).toBe(keepalive);
+        expect(cache.decode(bytes)!.used).toBe(bytes.length);
+      }
+    const udp = encodePreface({ ...plain, destination: destinations[3]!, flowIdle: 600 });
+    for (const _ of [1, 2]) expect(cache.decode(udp)!.target.details?.flowIdle).toBe(600);
+  });
+
   it('waits for the whole of it', () => {
     const cache = new TargetCache();
     const whole = encodePreface({ streamId: 1, streamKey: Buffer.alloc(16), destination: destinations[0]! });

@@ -2,9 +2,10 @@
 import { access, mkdir, open, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { hostPort, loopback, until } from '../../helpers/processes.ts';
 import { connectTo, readExactly, refuses, roundTrip } from '../../helpers/stream-client.ts';
-import { type Cases, matches, same, WAIT_MS } from './cases.ts';
+import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
+import { mustRun, runProgram } from '../programs.ts';
 import type { Containers } from './containers.ts';
-import { codeOf, type Holder, hold, mountAt, mustRun, runProgram } from './p9-mount.ts';
+import { codeOf, type Holder, hold, mountAt } from './p9-mount.ts';
 
 export interface Mounted {
   /** For the names of cases. */

@@ -1,24 +1,11 @@
 /** The control filesystem as processes of the VM meet it: mounted by the kernel, used with what a shell has. */
 import { mkdir, readdir } from 'node:fs/promises';
 import { type Running, startProgram, until } from '../../helpers/processes.ts';
-import { same, WAIT_MS } from './cases.ts';
+import { same, WAIT_MS } from '../cases.ts';
+import { mustRun } from '../programs.ts';
 
 /** As mount(8) names them. */
 export const DIALECTS = ['9p2000', '9p2000.u', '9p2000.L'] as const;
-
-/** Runs a program to its end. */
-export async function runProgram(name: string, ...args: string[]): Promise<{ code: number; said: string }> {
-  const running = startProgram(name, args);
-  const code = await running.exited;
-  return { code, said: (running.stdout() + running.stderr()).trim() };
-}
-
-/** @throws with what it said when it fails */
-export async function mustRun(name: string, ...args: string[]): Promise<string> {
-  const { code, said } = await runProgram(name, ...args);
-  if (code !== 0) throw new Error(`${name} ${args.join(' ')} failed with ${code}: ${said}`);
-  return said;
-}
 
 /** Mounts with cache=none. @param options besides that: the transport, the version */
 export async function mountAt(point: string, source: string, options: string): Promise<void> {

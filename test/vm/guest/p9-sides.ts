@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { type Running, startPortferry, until, untilLinked } from '../../helpers/processes.ts';
-import { WAIT_MS } from './cases.ts';
+import { WAIT_MS } from '../cases.ts';
+import { said } from '../programs.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 
@@ -86,12 +87,3 @@ export class Sides {
 }
 
 export type Server = 'host' | 'shim';
-
-/** Waits until a program has logged something. */
-export function said(by: Running, text: string, timeoutMs = WAIT_MS): Promise<true> {
-  const look = () => {
-    if (by.child.exitCode !== null) throw new Error(`it ended: ${by.stderr()}`);
-    return by.stderr().includes(text);
-  };
-  return until(`"${text}" to be said`, look, timeoutMs) as Promise<true>;
-}

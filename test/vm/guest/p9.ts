@@ -6,9 +6,10 @@ import { readdir } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { hostPort, loopback, PROGRAM, until } from '../../helpers/processes.ts';
 import { refuses, roundTrip } from '../../helpers/stream-client.ts';
-import { type Cases, matches, same, WAIT_MS } from './cases.ts';
+import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
+import { mustRun } from '../programs.ts';
 import { mountCases } from './p9-cases.ts';
-import { codeOf, DIALECTS, hold, mountAt, mustRun, unmount } from './p9-mount.ts';
+import { codeOf, DIALECTS, hold, mountAt, unmount } from './p9-mount.ts';
 import { type Server, Sides, TCP_PORT } from './p9-sides.ts';
 import { proxyCases } from './proxy-cases.ts';
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { until } from '../../helpers/processes.ts';
 import { childrenOf, isGone, type ProxyProcess, startProxy } from '../../helpers/proxy-process.ts';
 import { refuses, roundTrip } from '../../helpers/stream-client.ts';
-import { type Cases, matches, same, WAIT_MS } from './cases.ts';
+import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
 import type { Sides } from './p9-sides.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../../../vm-shim/bin/portferry-proxy', import.meta.url));

@@ -16,7 +16,7 @@ import {
   untilLinked,
 } from '../../helpers/processes.ts';
 import { roundTrip } from '../../helpers/stream-client.ts';
-import { type Cases, matches, same, WAIT_MS } from './cases.ts';
+import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
 import type { Containers } from './containers.ts';
 import type { Namespace } from './namespace.ts';
 

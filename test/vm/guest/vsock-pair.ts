@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { callApi } from '../../helpers/api.ts';
-import { hostPort, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
-import { WAIT_MS } from './cases.ts';
+import { type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
+import { Carrier } from '../carrier.ts';
+import { WAIT_MS } from '../cases.ts';
 import type { Namespace } from './namespace.ts';
 
 export interface PairOptions {
@@ -13,13 +13,14 @@ export interface PairOptions {
 }
 
 /** A host agent and, in another namespace, a VM shim, joined by AF_VSOCK. */
-export class VsockPair {
+export class VsockPair extends Carrier {
   readonly shim: Running;
   readonly host: Running;
-  private readonly api: string;
+  readonly api: string;
   private readonly lane: string;
 
   private constructor(shim: Running, host: Running, api: string, lane: string) {
+    super();
     this.shim = shim;
     this.host = host;
     this.api = api;
@@ -50,15 +51,8 @@ export class VsockPair {
       throw new Error(`expected the ${this.lane} lane, got ${lanes.join(', ')}`);
   }
 
-  /** Publishes; answers the host port. */
-  async expose(spec: string): Promise<number> {
-    const { status, body } = await callApi(this.api, 'POST', { spec });
-    if (status !== 201) throw new Error(`expose ${spec} failed: ${JSON.stringify(body)}`);
-    return hostPort((body as { spec: string }).spec);
-  }
-
-  tcp(containerPort: number): Promise<number> {
-    return this.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${containerPort}`);
+  async killShim(): Promise<void> {
+    await this.shim.kill('SIGKILL');
   }
 
   async close(): Promise<void> {

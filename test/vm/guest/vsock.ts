@@ -1,10 +1,12 @@
 /** Group `vsock`: both programs in one guest, joined by AF_VSOCK over loopback, each in a network of its own. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { until } from '../../helpers/processes.ts';
-import { carryCases } from './carry-cases.ts';
-import { type Cases, same, WAIT_MS } from './cases.ts';
+import { carryCases } from '../carry-cases.ts';
+import { type Cases, same, WAIT_MS } from '../cases.ts';
+import { BULK } from '../groups.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
@@ -16,7 +18,7 @@ const SHAPES = [
   ['portable', 'multiplexed', 5_003],
 ] as const;
 
-export async function run(cases: Cases, bulkDigest: string): Promise<void> {
+export async function run(cases: Cases, digest: string): Promise<void> {
   const { status } = spawnSync('modprobe', ['vsock_loopback']);
   same(status, 0, 'modprobe vsock_loopback');
   const folder = mkdtempSync('/tmp/vsock-');
@@ -37,9 +39,11 @@ export async function run(cases: Cases, bulkDigest: string): Promise<void> {
     });
     return { what, pair };
   });
+  const seenSocket = join(folder, 'seen.sock');
+  const bulk = { ...BULK, digest };
   for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
-    await carryCases(cases, what, pair, { containers, folder, bulkDigest });
+    await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
     await pair.close();
   }
   await refusalCases(cases, vm, folder, containers);

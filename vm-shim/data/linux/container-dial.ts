@@ -38,6 +38,8 @@ export class ContainerDial extends StreamDial {
   }
 
   protected override connected(flags: number): void {
+    const { keepalive } = this.container;
+    if (keepalive !== undefined) this.reactor.sockets.keepAlive(this.fd, keepalive);
     this.owner.dialled(this.takeFd(), flags);
   }
 

@@ -14,15 +14,21 @@ import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import type { Abortable } from '../../../shared/platform/linux/worker-streams.ts';
-import { FlowTable } from '../../../shared/relay/udp-flows.ts';
+import { FlowTable, sweepMs, targetIdleMs } from '../../../shared/relay/udp-flows.ts';
 import { Exit, type ExitOwner } from './exit.ts';
 import type { ShimWorker } from './shim-worker.ts';
 
 /** Flows of one stream; the host has the same limit for a forward, and ends the idlest first. */
 const MAX_FLOWS = 1_024;
-const SWEEP_MS = 5_000;
 /** Room for a burst of a container while the worker is busy. */
 const BUFFER_BYTES = 1024 * 1024;
+
+/** Where the datagrams of a stream go. */
+export interface UdpTarget {
+  readonly destination: UdpDestination;
+  /** Silence after which a flow is over, seconds; undefined for what is usual. */
+  readonly flowIdle: number | undefined;
+}
 
 /** A stream of u32 frames: a dedicated one behind its preface, or what stands for a channel. */
 export interface DatagramTunnel {
@@ -56,14 +62,19 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
   private stream: FlowStream | undefined;
 
   /** Takes over the stream, which is watched. */
-  constructor(shim: ShimWorker, batches: Batches, tunnel: DatagramTunnel, destination: UdpDestination) {
+  constructor(shim: ShimWorker, batches: Batches, tunnel: DatagramTunnel, target: UdpTarget) {
     this.shim = shim;
     this.reactor = shim.reactor;
     this.batches = batches;
     this.tunnel = tunnel;
+    const { destination, flowIdle } = target;
     this.what = describeDestination(destination);
     this.sockaddr = encodeSockaddr({ family: 'ip', ip: destination.ip, port: destination.port });
-    this.table = new FlowTable({ max: MAX_FLOWS, now: () => this.reactor.now });
+    this.table = new FlowTable({
+      max: MAX_FLOWS,
+      idleMs: targetIdleMs(flowIdle),
+      now: () => this.reactor.now,
+    });
     this.limit = new Limit(`UDP flows to ${this.what}`, MAX_FLOWS, shim.log);
   }
 
@@ -220,6 +231,6 @@ export class DatagramExits implements FlowStreamOwner, ExitOwner, Timed, Abortab
   }
 
   private sweepLater(): void {
-    this.reactor.deadlinesOf(SWEEP_MS).add(this, this.reactor.now);
+    this.reactor.deadlinesOf(sweepMs(this.table.idleMs)).add(this, this.reactor.now);
   }
 }

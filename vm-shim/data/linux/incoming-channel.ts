@@ -29,7 +29,7 @@ export class IncomingChannel implements ContainerDialOwner {
     this.shim = shim;
     this.link = link;
     this.channel = channel;
-    this.target = targetOf(channel.destination);
+    this.target = targetOf(channel.destination, channel.details.keepalive);
     this.container = new ContainerDial(shim.reactor, this.target, this);
     const end = new ChannelEnd(true);
     end.bind(channel);
@@ -65,7 +65,7 @@ export class IncomingChannel implements ContainerDialOwner {
   }
 
   dialFailed(errno: number, why: string): void {
-    this.shim.log.debug({ errno }, why);
+    this.shim.log.debug({ errno, client: this.channel.details.client }, why);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', why, { errno }));
   }
 
@@ -92,7 +92,8 @@ export class IncomingChannel implements ContainerDialOwner {
       return this.dialFailed(errno, 'epoll_ctl failed');
     }
     const tunnel = new PairTunnel(theirs);
-    this.shim.serveDatagrams(tunnel, destination, Buffer.alloc(0));
+    const { flowIdle } = this.channel.details;
+    this.shim.serveDatagrams(tunnel, { destination, flowIdle }, Buffer.alloc(0));
     if (!tunnel.refused) return this.connection.dialled(end);
     reactor.close(theirs);
     reactor.close(ours);

@@ -73,11 +73,13 @@ export class IncomingStream implements Watcher, Timed {
     const { shim } = this;
     const owner = shim.ownerOf(target.streamKey);
     if (owner === undefined) return this.deny();
-    const { destination } = target;
+    const { destination, details } = target;
     if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
-    if (destination.protocol === 'udp')
-      return shim.serveDatagrams(this.datagramTunnel(owner, streamId), destination, bytes.subarray(used));
+    if (destination.protocol === 'udp') {
+      const udp = { destination, flowIdle: details?.flowIdle };
+      return shim.serveDatagrams(this.datagramTunnel(owner, streamId), udp, bytes.subarray(used));
+    }
     new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
   }
 

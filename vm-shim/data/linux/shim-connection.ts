@@ -96,6 +96,8 @@ export class ShimConnection extends StreamDial implements RelayOwner, Abortable 
   protected override connected(flags: number): void {
     const { early } = this;
     this.early = undefined;
+    const { keepalive } = this.container;
+    if (keepalive !== undefined) this.reactor.sockets.keepAlive(this.fd, keepalive);
     const fd = this.takeFd();
     const mayWait = this.clientSpoke;
     this.relay.dialled(fd, this.container.kind, flags, {

@@ -1,4 +1,3 @@
-import type { UdpDestination } from '../../../shared/destination.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
@@ -11,7 +10,7 @@ import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts
 import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
-import { DatagramExits, type DatagramTunnel } from './datagram-exits.ts';
+import { DatagramExits, type DatagramTunnel, type UdpTarget } from './datagram-exits.ts';
 import { IncomingChannel } from './incoming-channel.ts';
 import { IncomingStream } from './incoming-stream.ts';
 import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
@@ -137,9 +136,9 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   }
 
   /** Serves a stream of datagrams until it ends. @param early what was read from it behind the preface */
-  serveDatagrams(stream: DatagramTunnel, destination: UdpDestination, early: Buffer): void {
+  serveDatagrams(stream: DatagramTunnel, target: UdpTarget, early: Buffer): void {
     this.batches ??= new Batches(this.reactor.libc, false);
-    new DatagramExits(this, this.batches, stream, destination).start(early);
+    new DatagramExits(this, this.batches, stream, target).start(early);
   }
 
   /** @returns whether there is room for it */

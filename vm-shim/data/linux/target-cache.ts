@@ -4,16 +4,21 @@ import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import { encodeSockaddr } from '../../../shared/platform/linux/sockaddr.ts';
 import type { DialTarget } from '../../../shared/platform/linux/stream-dial.ts';
 import { decodePreface, PREFACE_MAGIC, STREAM_KEY_BYTES } from '../../../shared/preface.ts';
+import type { StreamDetails } from '../../../shared/stream-details.ts';
 
 /** What is to be dialled. Its address is empty for what none can say, and for datagrams. */
 export interface Target extends DialTarget {
   readonly what: string;
+  /** Of its socket, seconds; undefined for none. */
+  readonly keepalive: number | undefined;
 }
 
 /** Where a stream is to go. */
 export interface StreamTarget extends Target {
   readonly streamKey: Buffer;
   readonly destination: Destination;
+  /** What was said besides, where it was more than the client's address. */
+  readonly details: StreamDetails | undefined;
 }
 
 /** How long a container may take to accept, milliseconds. */
@@ -39,7 +44,8 @@ export class TargetCache {
     const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
     // Version, key and the destination but for its port, which follows.
     const key = bytes.toString('latin1', 4, Math.min(end + 2, used));
-    const target = used <= bytes.length && end + 2 < used ? this.targets.get(sameStream(key)) : undefined;
+    const common = used <= bytes.length && end + 2 < used && used === endOfClient(bytes, end + 2);
+    const target = common ? this.targets.get(sameStream(key)) : undefined;
     if (target === undefined) return this.decodeNew(bytes);
     return { target, streamId: bytes.readUInt32LE(6), used };
   }
@@ -49,9 +55,11 @@ export class TargetCache {
     if (decoded === undefined) return undefined;
     const { value, used } = decoded;
     const { streamId, streamKey, destination } = value;
-    const target = { streamKey, destination, ...targetOf(destination) };
-    if (destination.protocol === 'tcp') {
-      const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
+    const end = DESTINATION_AT + 3 + bytes.readUInt16LE(DESTINATION_AT + 1);
+    const common = destination.protocol === 'tcp' && used === endOfClient(bytes, end + 2);
+    const details = common ? undefined : value;
+    const target = { streamKey, destination, details, ...targetOf(destination, details?.keepalive) };
+    if (common) {
       if (this.targets.size >= MAX_TARGETS) this.targets.clear();
       this.targets.set(sameStream(bytes.toString('latin1', 4, end + 2)), target);
     }
@@ -59,13 +67,20 @@ export class TargetCache {
   }
 }
 
+/** Where a preface ends that says no more than who the client is. @param at of the client's address */
+function endOfClient(bytes: Buffer, at: number): number {
+  const family = bytes[at];
+  return at + (family === 4 ? 7 : family === 6 ? 19 : 1);
+}
+
 /** Takes the stream id, the only thing that differs, out of a key that begins at byte 4. */
 function sameStream(key: string): string {
   return key.slice(0, 2) + key.slice(6);
 }
 
-export function targetOf(destination: Destination): Target {
-  const target = { what: describeDestination(destination), withinMs: DIAL_MS };
+/** @param keepalive of its socket, seconds */
+export function targetOf(destination: Destination, keepalive?: number): Target {
+  const target = { what: describeDestination(destination), withinMs: DIAL_MS, keepalive };
   try {
     if (destination.protocol === 'udp') return { ...target, kind: PLAIN_TCP, sockaddr: NOWHERE };
     if (destination.protocol === 'unix') {

@@ -95,7 +95,10 @@ export class BridgeWorker implements WorkerProgram<BridgeOrder> {
   }
 
   private pump(device: number, near: number): void {
-    const pump: DevicePump = new DevicePump(this.worker.reactor, device, near, () => this.pumps.delete(pump));
+    const { reactor } = this.worker;
+    const pump: DevicePump = new DevicePump(reactor, device, near, () => {
+      if (this.pumps.delete(pump) && this.stopping) reactor.lingering--;
+    });
     if (!pump.closed) this.pumps.add(pump);
   }
 
@@ -103,10 +106,9 @@ export class BridgeWorker implements WorkerProgram<BridgeOrder> {
   private stop(): void {
     const { reactor } = this.worker;
     this.stopping = true;
-    for (const pump of [...this.pumps]) pump.run();
     for (const dial of this.dials.values()) dial.cancel();
     for (const listener of this.listeners.values()) listener.close();
-    reactor.lingering += this.streams.size;
+    reactor.lingering += this.streams.size + this.pumps.size;
     reactor.stop();
   }
 }

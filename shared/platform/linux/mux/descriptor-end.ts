@@ -30,6 +30,8 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
   private channel: Channel | undefined;
   private paused = true;
   private rest: Buffer | undefined;
+  /** What the channel draws before anything of the descriptor. */
+  private leading: Buffer | undefined;
   private endWanted = false;
   private shut = false;
   private over = false;
@@ -61,6 +63,11 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
   adopt(flags: number): void {
     this.reactor.hand(this.side.fd, this.side);
     this.side.note(flags);
+  }
+
+  /** Bytes that go before the first that the descriptor gives; they do not count as drawn. */
+  lead(bytes: Buffer): void {
+    this.leading = bytes;
   }
 
   /** The channel that draws from it. */
@@ -117,13 +124,15 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
   }
 
   get readable(): boolean {
-    return this.side.readable && !this.side.eof && !this.paused && !this.over;
+    if (this.paused || this.over) return false;
+    return this.leading !== undefined || (this.side.readable && !this.side.eof);
   }
 
   draw(max: number): Buffer | undefined {
     const { side, reactor } = this;
     const { outBox } = this.boxes;
     if (!this.readable || outBox.room === 0) return undefined;
+    if (this.leading !== undefined) return this.drawLead(max);
     const most = Math.min(max, outBox.room);
     const count = outBox.read(side.fd, most);
     if (count > 0) {
@@ -140,6 +149,12 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
     }
     this.sawEnd();
     return undefined;
+  }
+
+  private drawLead(max: number): Buffer {
+    const lead = this.leading!;
+    this.leading = lead.length > max ? lead.subarray(max) : undefined;
+    return lead.subarray(0, max);
   }
 
   ready(side: Side, flags: number): void {

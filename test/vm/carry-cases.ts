@@ -2,44 +2,48 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { unixSpec, until } from '../../helpers/processes.ts';
-import {
-  connectTo,
-  fateOf,
-  fateOfNew,
-  readAll,
-  readExactly,
-  roundTrip,
-} from '../../helpers/stream-client.ts';
-import { sendBytes } from '../../helpers/test-bytes.ts';
-import { BULK } from '../groups.ts';
+import { unixSpec, until } from '../helpers/processes.ts';
+import { connectTo, fateOf, fateOfNew, readAll, readExactly, roundTrip } from '../helpers/stream-client.ts';
+import { sendBytes } from '../helpers/test-bytes.ts';
+import type { Carrier } from './carrier.ts';
 import { type Cases, same } from './cases.ts';
-import type { Containers, Seen } from './containers.ts';
-import type { VsockPair } from './vsock-pair.ts';
+import type { Containers, Seen } from './guest/containers.ts';
 
 const BURST = 100;
 
+/** TestBytes and their SHA-256. */
+export interface Bulk {
+  readonly seed: number;
+  readonly bytes: number;
+  readonly digest: string;
+}
+
 export interface Surroundings {
   readonly containers: Containers;
+  /** Where the containers tell what they have seen. */
+  readonly seenSocket: string;
+  /** For sockets of clients. */
   readonly folder: string;
-  readonly bulkDigest: string;
+  readonly bulk: Bulk;
 }
+
+let clientSockets = 0;
 
 export async function carryCases(
   cases: Cases,
   what: string,
-  pair: VsockPair,
-  { containers, folder, bulkDigest }: Surroundings,
+  pair: Carrier,
+  { containers, seenSocket, folder, bulk }: Surroundings,
 ): Promise<void> {
   const of = (name: string) => `${what}: ${name}`;
   const seen = async () => {
-    const bytes = await readAll(await connectTo(join(folder, 'seen.sock')));
+    const bytes = await readAll(await connectTo(seenSocket));
     return JSON.parse(bytes.toString()) as Seen;
   };
 
   await cases.case(of('a round trip'), async () => {
     const port = await pair.tcp(containers.echo);
-    same(await roundTrip(port, 'over vsock'), 'over vsock', 'the echo');
+    same(await roundTrip(port, 'there and back'), 'there and back', 'the echo');
   });
 
   await cases.case(of('the half-close of a client'), async () => {
@@ -99,7 +103,7 @@ export async function carryCases(
   });
 
   await cases.case(of('a unix socket'), async () => {
-    const path = join(folder, `client-${pair.host.pid}.sock`);
+    const path = join(folder, `client-${++clientSockets}.sock`);
     await pair.expose(unixSpec(path, containers.unixEcho));
     const socket = await connectTo(path);
     socket.end('by path');
@@ -112,11 +116,11 @@ export async function carryCases(
     same(await Promise.all(numbers.map((text) => roundTrip(port, text))), numbers, 'the echoes');
   });
 
-  const megabytes = BULK.bytes / 1_000_000;
+  const megabytes = bulk.bytes / 1_000_000;
   await cases.case(of(`${megabytes} MB have the same SHA-256 behind the link`), async () => {
     const socket = await connectTo(await pair.tcp(containers.digesting));
-    sendBytes(socket, BULK.seed, BULK.bytes);
-    same((await readAll(socket)).toString(), bulkDigest, 'SHA-256');
+    sendBytes(socket, bulk.seed, bulk.bytes);
+    same((await readAll(socket)).toString(), bulk.digest, 'SHA-256');
   });
 
   await cases.case(of('a shim that is killed resets its clients'), async () => {
@@ -124,7 +128,7 @@ export async function carryCases(
     socket.write('alive');
     await readExactly(socket, 5);
     const fate = fateOf(socket);
-    await pair.shim.kill('SIGKILL');
+    await pair.killShim();
     same((await fate).how, 'ECONNRESET', 'the fate of the client');
   });
 }

@@ -1,4 +1,4 @@
-/** What the containers of dockerd run: HTTP on port 80, and an echo of datagrams on port 5353. */
+/** What the containers of dockerd and podman run: HTTP on port 80, and an echo of datagrams on port 5353. */
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:http';
 

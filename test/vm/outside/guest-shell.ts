@@ -1,0 +1,101 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { until } from '../../helpers/processes.ts';
+import { WAIT_MS } from '../cases.ts';
+import { READY } from './guest-script.ts';
+
+export interface Answer {
+  readonly code: number;
+  /** What the command wrote, the end of it where that was much. */
+  readonly said: string;
+}
+
+interface Waiting {
+  answered(answer: Answer): void;
+  lost(why: Error): void;
+}
+
+/** Runs shell commands in a guest, one at a time, over the port of GUEST_SCRIPT. */
+export class GuestShell {
+  private readonly socket: Socket;
+  private readonly waiting = new Map<string, Waiting>();
+  private boots = 0;
+  private last = 0;
+  private gone = false;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('error', () => {}); // 'close' follows
+    socket.on('close', () => {
+      this.gone = true;
+      this.loseAll('the guest is gone');
+    });
+    createInterface({ input: socket }).on('line', (line) => this.take(line));
+  }
+
+  /** @param path of the chardev's socket, which QEMU is about to make */
+  static async connect(path: string): Promise<GuestShell> {
+    const socket = await until('QEMU to listen', async () => {
+      const attempt = connect(path);
+      return once(attempt, 'connect').then(
+        () => attempt,
+        () => undefined,
+      );
+    });
+    return new GuestShell(socket);
+  }
+
+  /** Waits until the guest has booted so many times. */
+  async booted(times: number): Promise<void> {
+    await until(
+      'the guest to boot',
+      () => {
+        if (this.gone) throw new Error('the guest ended while it booted');
+        return this.boots >= times;
+      },
+      WAIT_MS,
+    );
+  }
+
+  /** What is started in the background has to have its output elsewhere. */
+  run(command: string): Promise<Answer> {
+    const id = `${++this.last}`;
+    return new Promise((answered, lost) => {
+      if (this.gone) return lost(new Error('the guest is gone'));
+      this.waiting.set(id, { answered, lost });
+      this.socket.write(`${id} ${Buffer.from(command).toString('base64')}\n`);
+    });
+  }
+
+  /** @returns what it said @throws with that when it fails */
+  async must(command: string): Promise<string> {
+    const { code, said } = await this.run(command);
+    if (code !== 0) throw new Error(`in the guest "${command}" failed with ${code}: ${said}`);
+    return said;
+  }
+
+  /** Reboots, as if a button had been pressed; resolves when it takes orders again. */
+  async reboot(): Promise<void> {
+    const times = this.boots + 1;
+    this.run('sync; reboot -f').catch(() => {});
+    await this.booted(times);
+  }
+
+  private take(line: string): void {
+    if (line === READY) {
+      this.boots++;
+      return this.loseAll('the guest has rebooted');
+    }
+    const [id, status, said] = line.split(' ') as [string, string, string];
+    this.waiting
+      .get(id)
+      ?.answered({ code: Number(status), said: Buffer.from(said, 'base64').toString().trim() });
+    this.waiting.delete(id);
+  }
+
+  private loseAll(why: string): void {
+    for (const { lost } of this.waiting.values()) lost(new Error(why));
+    this.waiting.clear();
+  }
+}
