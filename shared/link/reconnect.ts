@@ -32,6 +32,8 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
   while (!signal.aborted) {
     try {
       const link = await established(await dialer.dial(signal), options);
+      // Who stops has closed the links that it knew of; nobody would end this one.
+      if (signal.aborted) return link.close();
       failures = 0;
       lastReason = '';
       linked = true;
