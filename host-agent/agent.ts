@@ -4,6 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
@@ -23,7 +24,7 @@ import { PermanentForwards } from './control/permanent-forwards.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
 import { StateFile } from './control/state/state-file.ts';
-import { type StreamOpener, VmLink } from './control/vm-link.ts';
+import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
 import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -101,12 +102,23 @@ async function compose(
     return openForward(spec, options);
   }, log);
   for (const vm of vms) {
-    const { legacyPeer, lane, graceMs } = config;
+    const { legacyPeer, heartbeatMs, lane, graceMs } = config;
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log, graceMs });
     links.set(
       vm,
-      new VmLink({ name: vm, identity, legacyPeer, lane, log: log.child({ vm }), signal, claims, ...path }),
+      new VmLink({
+        name: vm,
+        identity,
+        legacyPeer,
+        heartbeatMs,
+        lane,
+        log: log.child({ vm }),
+        signal,
+        claims,
+        ...path,
+        ...(await tokenOf(config, vm)),
+      }),
     );
   }
   const permanent = await restorePermanent(config, table, vms, log, scope);
@@ -124,7 +136,7 @@ async function compose(
   scope.defer(() => permanent.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
-    const vms = () => [...links.values()].map(({ name, up, lane }) => ({ name, up, lane }));
+    const vms = () => [...links.values()].map(({ view }) => view);
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, permanent, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
@@ -149,6 +161,15 @@ async function restorePermanent(
   scope.defer(() => permanent.close());
   await permanent.restore();
   return permanent;
+}
+
+/** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
+async function tokenOf(config: HostConfig, vm: string): Promise<Pick<VmLinkOptions, 'readToken'>> {
+  const path = config.tokenFiles.find((each) => each.vm === vm)?.path;
+  if (path === undefined) return {};
+  const read = tokenReader(path);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */
@@ -227,7 +248,7 @@ async function listenForVm(
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))
-      .catch((error: Error) => log.warn({ vm: link.name }, `link refused: ${error.message}`));
+      .catch((error: Error) => link.admission.report(error));
   };
   const listener = await listen(each.address, 'vm', accept, log, options);
   scope.defer(() => link.close());

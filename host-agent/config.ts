@@ -1,5 +1,6 @@
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import type { PortRange } from '../shared/port-range.ts';
 import { readPorts } from '../shared/port-spec-cursor.ts';
 import { EPHEMERAL } from '../shared/ports/allocator.ts';
@@ -31,6 +32,12 @@ export interface VmPeers {
   readonly peers: PeerCids;
 }
 
+/** The file of the token that a VM has to have too, on the command line `NAME=PATH` or `PATH`. */
+export interface VmToken {
+  readonly vm: string;
+  readonly path: string;
+}
+
 export interface HostConfig {
   /** Shims that we dial. */
   readonly connect: readonly VmAddress<TransportAddress | HostEndAddress>[];
@@ -48,9 +55,13 @@ export interface HostConfig {
   readonly wildcard: WildcardRules | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
+  /** VMs that have to prove themselves. */
+  readonly tokenFiles: readonly VmToken[];
   /** Host ports for those who leave the choice to us. */
   readonly portRange: PortRange;
   readonly legacyPeer: boolean;
+  /** How often a shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   readonly lane: LanePreference;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
@@ -67,9 +78,11 @@ export interface HostOptions {
   readonly wildcardPrivileged?: boolean;
   readonly wildcardBelow?: string;
   readonly peerCid?: readonly string[];
+  readonly tokenFile?: readonly string[];
   readonly portRange?: string;
   readonly legacyPeer?: boolean;
   readonly lane?: string;
+  readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
 }
@@ -83,6 +96,7 @@ export function hostConfig(options: HostOptions): HostConfig {
     const { vm, rest } = splitName(text);
     return { vm, peers: parsePeerCids(rest) };
   });
+  const tokenFiles = (options.tokenFile ?? []).map(parseTokenFile);
   const vms = [...connect, ...listen].map(({ vm }) => vm);
   if (vms.length === 0)
     throw new BridgeError(
@@ -104,20 +118,24 @@ export function hostConfig(options: HostOptions): HostConfig {
       'BAD_REQUEST',
       `--peer-cid is for VM "${unknown.vm}", which has no --connect or --listen; write --peer-cid NAME=<cids>`,
     );
+  checkTokenFiles(tokenFiles, vms);
   const lane = options.lane ?? 'auto';
   if (!isLane(lane))
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const { api, state, legacyPeer = false } = options;
   const graceMs = parseGrace(options.grace);
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
+  const heartbeatMs = parseHeartbeat(options.heartbeat);
   const rest = {
     api,
     state,
     graceMs,
     wildcard: wildcardRules(options),
     peerCids,
+    tokenFiles,
     portRange,
     legacyPeer,
+    heartbeatMs,
     lane,
     ...engineOptions(options),
   };
@@ -142,6 +160,24 @@ function parseGrace(text: string | undefined): number {
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {
   const { vm, rest } = splitName(text);
   return { vm, address: parse(rest) };
+}
+
+function parseTokenFile(text: string): VmToken {
+  const { vm, rest: path } = splitName(text);
+  if (path === '') throw new BridgeError('BAD_REQUEST', `--token-file "${text}" names no file`);
+  return { vm, path };
+}
+
+function checkTokenFiles(tokenFiles: readonly VmToken[], vms: readonly string[]): void {
+  const unknown = tokenFiles.find(({ vm }) => !vms.includes(vm));
+  if (unknown !== undefined)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `--token-file is for VM "${unknown.vm}", which has no --connect or --listen; write --token-file NAME=PATH`,
+    );
+  const names = tokenFiles.map(({ vm }) => vm);
+  const twice = names.find((vm, index) => names.indexOf(vm) !== index);
+  if (twice !== undefined) throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two --token-file`);
 }
 
 /** `NAME=<what>`; a name has letters, digits, `.`, `_` and `-`. */

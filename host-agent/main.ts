@@ -2,11 +2,13 @@ import { type Command, Option } from 'commander';
 import {
   apiOption,
   engineOption,
+  heartbeatOption,
   logLevelOption,
   repeat,
   untilSignalled,
   workersOption,
 } from '../shared/cli.ts';
+import { writeNewToken } from '../shared/link/token-file.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -46,6 +48,11 @@ export function addHostCommands(program: Command): void {
       repeat,
     )
     .option(
+      '--token-file <[name=]path>',
+      'the VM has to prove that it has the token in this file, and we prove it too; may repeat',
+      repeat,
+    )
+    .option(
       '--port-range <from-to>',
       'host ports for requests that leave the choice to us (default: 49153-65535)',
     )
@@ -53,6 +60,7 @@ export function addHostCommands(program: Command): void {
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .action(runHostAgent);
 
@@ -81,6 +89,15 @@ export function addHostCommands(program: Command): void {
       const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
       const { forwards } = await new ApiClient(options.api).unexpose(spec, options.vm, options.now ?? false);
       for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
+    });
+
+  program
+    .command('token')
+    .description('write a new random token for --token-file of both sides; the file gets mode 0600')
+    .argument('<file>', 'a new file')
+    .action(async (file: string) => {
+      await writeNewToken(file);
+      process.stdout.write(`${file}\n`);
     });
 
   program

@@ -30,6 +30,14 @@ export function workersOption(): Option {
   );
 }
 
+/** How soon each side notices that the other is dead. */
+export function heartbeatOption(): Option {
+  return new Option(
+    '--heartbeat <seconds>',
+    'how often the other side is asked whether it is there; silent for three times as long, it is dead (default: 10)',
+  );
+}
+
 /** The option that every client of the API has. */
 export function apiOption(): Option {
   return new Option('--api <path>', "unix socket of the host agent's API")

@@ -21,6 +21,8 @@ export interface Hello {
   readonly epoch: number;
   /** Extensions this side knows; those of both are used. */
   readonly features: readonly string[];
+  /** Drawn for this link, NONCE_BYTES: this side has a token and wants proof that the other has it too. */
+  readonly nonce?: Buffer;
 }
 
 /** Every extension of vpnkit's protocol that we speak; docs/protocol.md says what each means. */
@@ -31,11 +33,14 @@ export const FEATURES = [
   'dedicated',
   'udp-flows',
   'claims',
+  'ping',
   'details',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export const LINK_VERSION = 1;
+/** Length of a nonce in a hello. */
+export const NONCE_BYTES = 32;
 /** Largest hello that is read, bytes. */
 export const MAX_HELLO_BYTES = 4096;
 
@@ -60,7 +65,7 @@ export function encodeHello(hello: Hello): Buffer {
 export function decodeHello(bytes: Buffer): Hello {
   if (bytes.length > MAX_HELLO_BYTES) throw new BridgeError('PROTOCOL', `hello of ${bytes.length} bytes`);
   const map = unpackMap(bytes, 'hello');
-  const { version, implementation, role, instance, epoch, features } = map;
+  const { version, implementation, role, instance, epoch, features, nonce } = map;
   const valid =
     isCount(version) &&
     isText(implementation, 128) &&
@@ -70,7 +75,8 @@ export function decodeHello(bytes: Buffer): Hello {
     isCount(epoch) &&
     Array.isArray(features) &&
     features.length <= 64 &&
-    features.every((feature) => isText(feature, 64));
+    features.every((feature) => isText(feature, 64)) &&
+    (nonce === undefined || (Buffer.isBuffer(nonce) && nonce.length === NONCE_BYTES));
   if (!valid)
     throw new BridgeError('PROTOCOL', 'the hello of the peer lacks a field or has one of a wrong type');
   if (version !== LINK_VERSION)
@@ -78,7 +84,8 @@ export function decodeHello(bytes: Buffer): Hello {
       'PROTOCOL',
       `the peer (${implementation}) speaks link version ${version}, we speak ${LINK_VERSION}: upgrade the older side`,
     );
-  return { version, implementation, role, instance, epoch, features: features as string[] };
+  const hello: Hello = { version, implementation, role, instance, epoch, features: features as string[] };
+  return nonce === undefined ? hello : { ...hello, nonce: Buffer.from(nonce as Buffer) };
 }
 
 export function encodeControl(message: ControlMessage): Buffer {

@@ -40,9 +40,11 @@ export function encodeFields({ keepalive, flowIdle }: StreamDetails): Buffer {
 
 /**
  * Decodes what is between two offsets.
- * @throws BridgeError PROTOCOL when it is cut short, or a field has a wrong length
+ * @throws BridgeError PROTOCOL when it is too long or cut short, or a field has a wrong length
  */
 export function decodeDetails(bytes: Buffer, start: number, end: number): StreamDetails {
+  if (end - start > MAX_DETAILS_BYTES)
+    throw new BridgeError('PROTOCOL', `${end - start} bytes behind the destination of a stream`);
   const { client, at } = decodeClient(bytes.subarray(0, end), start);
   const details: { -readonly [Key in keyof StreamDetails]: StreamDetails[Key] } = {};
   if (client !== undefined) details.client = client;

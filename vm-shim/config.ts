@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
+import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
@@ -15,7 +16,11 @@ export interface ShimConfig {
   readonly gatewayApi: { readonly host: string; readonly port: number } | undefined;
   /** Who may connect over AF_VSOCK. */
   readonly peerCids: PeerCids;
+  /** The file of the token that the host has to have too. */
+  readonly tokenFile: string | undefined;
   readonly legacyPeer: boolean;
+  /** How often the host agent is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
   readonly workers: number | undefined;
@@ -27,26 +32,31 @@ export interface ShimOptions {
   readonly portFs?: string;
   readonly gatewayApi?: string;
   readonly peerCid?: string;
+  readonly tokenFile?: string;
   readonly legacyPeer?: boolean;
+  readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
 }
 
 /** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
 export function shimConfig(options: ShimOptions): ShimConfig {
-  const { listen, connect, portFs, gatewayApi, legacyPeer = false } = options;
+  const { listen, connect, portFs, gatewayApi, tokenFile, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
       'BAD_REQUEST',
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
+  if (tokenFile === '') throw new BridgeError('BAD_REQUEST', '--token-file names no file');
   return Object.freeze({
     listen: listen === undefined ? undefined : parseVmLink(listen),
     portFs: portFs === undefined ? undefined : parsePortFs(portFs),
     gatewayApi: gatewayApi === undefined ? undefined : parseGateway(gatewayApi),
     connect: connect === undefined ? undefined : parseVmDial(connect),
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
+    tokenFile,
     legacyPeer,
+    heartbeatMs: parseHeartbeat(options.heartbeat),
     ...engineOptions(options),
   });
 }

@@ -1,6 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { engineOption, logLevelOption, untilSignalled, workersOption } from '../shared/cli.ts';
+import {
+  engineOption,
+  heartbeatOption,
+  logLevelOption,
+  untilSignalled,
+  workersOption,
+} from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
@@ -32,9 +38,14 @@ export function addVmCommands(program: Command): void {
       "serve gvproxy's API there, for podman; containers that reach it can open host ports",
     )
     .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
+    .option(
+      '--token-file <path>',
+      'the host agent has to prove that it has the token in this file, and we prove it too',
+    )
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .enablePositionalOptions()
     .action(runShim);

@@ -4,6 +4,7 @@ import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
+import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { Scope } from '../shared/scope.ts';
 import { isPlainAddress } from '../shared/transport/address.ts';
@@ -14,7 +15,7 @@ import { listen } from '../shared/transport/listen.ts';
 import type { ShimConfig } from './config.ts';
 import { ClaimBook } from './control/claim-book.ts';
 import { serveGatewayApi } from './control/gateway-api.ts';
-import { HostLinks } from './control/host-links.ts';
+import { HostLinks, type HostLinksOptions } from './control/host-links.ts';
 import { servePortFs } from './control/serve-port-fs.ts';
 import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
@@ -49,6 +50,7 @@ export async function startShim(config: ShimConfig, log: Logger): Promise<Shim> 
 async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<Shim> {
   const { signal } = scope;
   const { peerCids: peers } = config;
+  const token = await tokenOf(config);
   const bridge = await bridgeFor([config.listen ?? config.connect!], log);
   if (bridge !== undefined) scope.defer(() => bridge.close());
   // A connection has at most one dedicated stream, which a bridge has two more for, and its container's socket.
@@ -61,7 +63,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     log,
   };
   const identity = new LinkIdentity('shim');
-  const { legacyPeer } = config;
+  const { legacyPeer, heartbeatMs } = config;
   // Workers listen on plain sockets only, and no worker carries the one stream that a VM has from its start.
   const plain = config.listen !== undefined && isPlainAddress(config.listen) ? config.listen : undefined;
   const oneStream = config.listen !== undefined && isVmEnd(config.listen);
@@ -77,7 +79,17 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
         });
   const claims = new ClaimBook({ log });
   const workers = engine === undefined ? {} : { keys: engine, carrier: engine.links };
-  const links = new HostLinks({ identity, legacyPeer, context, log, signal, claims, ...workers });
+  const links = new HostLinks({
+    identity,
+    legacyPeer,
+    heartbeatMs,
+    context,
+    log,
+    signal,
+    claims,
+    ...workers,
+    ...token,
+  });
   scope.defer(() => links.close());
   if (engine !== undefined) scope.defer(() => engine.close());
   // Closed before the links, so that the host hears of what is released.
@@ -119,7 +131,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     onLink: (stream) => {
       links.establish(stream, false).then(
         (link) => links.serve(link),
-        (error: Error) => log.warn(`link refused: ${error.message}`),
+        (error: Error) => links.admission.report(error),
       );
     },
     context,
@@ -133,6 +145,14 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   scope.defer(() => listener.close());
   log.info({ url: listener.url }, 'the VM shim listens');
   return { url: listener.url, threads: engine?.pool, close: () => scope.close() };
+}
+
+/** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
+async function tokenOf({ tokenFile }: ShimConfig): Promise<Pick<HostLinksOptions, 'readToken'>> {
+  if (tokenFile === undefined) return {};
+  const read = tokenReader(tokenFile);
+  await read();
+  return { readToken: read };
 }
 
 /** The engine is loaded only where it is wanted and works. */

@@ -37,6 +37,12 @@ export interface VmView {
   readonly name: string;
   readonly up: boolean;
   readonly lane: string | undefined;
+  /** How long the shim took to answer when it was asked last. */
+  readonly rttMs: number | undefined;
+  /** Whether the VM has to prove that it has a token. */
+  readonly token: boolean;
+  /** Peers that did not, ever. */
+  readonly authFailures: number;
 }
 
 export interface ApiOptions {

@@ -3,11 +3,11 @@
  * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
  */
 import { BridgeError, messageOf } from '../../shared/errors.ts';
-import { isLoopback } from '../../shared/ip.ts';
+import { formatEndpoint, isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
-import { endpointCount } from '../../shared/ports/endpoints.ts';
+import { endpointCount, isChoice, sharedEndpoint } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
 import { explainRefusal } from './conflict.ts';
 
@@ -83,7 +83,7 @@ export class ForwardTable {
     }
     let opened: Awaited<ReturnType<OpenForward>>;
     try {
-      this.refuseOtherOptions(request);
+      this.refuseTaken(request);
       opened = await this.open(request.vm, request.spec).catch((error) => this.unboundTwin(request, error));
     } catch (error) {
       this.giveBack(request.spec);
@@ -139,18 +139,19 @@ export class ForwardTable {
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
   }
 
-  /** The port would be taken all the same; this says by what. */
-  private refuseOtherOptions({ vm, spec }: ClaimRequest): void {
-    const end = hostEnd(spec);
-    if (spec.protocol !== 'unix' && spec.hostPorts.first === 0) return;
+  /** Says by what a port is taken, and refuses it also while a forward that waits for its container does not hold it. */
+  private refuseTaken({ vm, spec }: ClaimRequest): void {
     for (const other of this.entries) {
-      if (other.vm !== vm || hostEnd(other.spec) !== end || endsOf(other.spec) !== endsOf(spec)) continue;
+      const clash = clashOf(spec, other.spec);
+      if (clash === undefined) continue;
       const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
-      if (wanted === is) continue;
-      throw new BridgeError(
-        'PORT_IN_USE',
-        `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
-      );
+      if (other.vm === vm && wanted !== is && endsOf(other.spec) === endsOf(spec))
+        throw new BridgeError(
+          'PORT_IN_USE',
+          `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
+        );
+      if (other.state() !== undefined)
+        throw new BridgeError('PORT_IN_USE', `Bind for ${clash} failed: port is already allocated`);
     }
   }
 
@@ -189,6 +190,14 @@ export class ForwardTable {
 /** How many host ports a spec takes, whichever they are. */
 function portsOf(spec: PortSpec): number {
   return spec.protocol === 'unix' ? 0 : endpointCount(spec);
+}
+
+/** What both would have to have on the host, for people; undefined where they can be side by side. */
+function clashOf(wanted: PortSpec, other: PortSpec): string | undefined {
+  if (wanted.protocol === 'unix' || other.protocol === 'unix')
+    return hostEnd(wanted) === hostEnd(other) ? hostEnd(wanted) : undefined;
+  const clash = isChoice(wanted) ? undefined : sharedEndpoint(wanted, other);
+  return clash === undefined ? undefined : formatEndpoint(clash.ip, clash.port);
 }
 
 /** The name of a forward without its options. */

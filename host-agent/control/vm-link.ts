@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { Admission } from '../../shared/link/admission.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
@@ -14,6 +15,7 @@ import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
+import type { VmView } from './api.ts';
 
 /** How long a client that connects while the link is down waits for it, milliseconds. */
 const WAIT_MS = 5_000;
@@ -22,6 +24,10 @@ export interface VmLinkOptions {
   readonly name: string;
   readonly identity: LinkIdentity;
   readonly legacyPeer: boolean;
+  /** How often the shim is asked whether it is there, milliseconds. */
+  readonly heartbeatMs?: number;
+  /** Reads the token that the shim has to have too, where there is one. */
+  readonly readToken?: () => Promise<Buffer>;
   readonly lane: LanePreference;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -54,6 +60,7 @@ export interface StreamOpener {
 
 export class VmLink implements LinkSource {
   readonly name: string;
+  readonly admission: Admission;
   private readonly options: VmLinkOptions;
   private active: ActiveLink | undefined;
   private streams = new PeerStreams();
@@ -64,6 +71,7 @@ export class VmLink implements LinkSource {
   constructor(options: VmLinkOptions) {
     this.name = options.name;
     this.options = options;
+    this.admission = new Admission(`to VM "${options.name}"`, options.log);
   }
 
   get up(): boolean {
@@ -74,11 +82,22 @@ export class VmLink implements LinkSource {
     return this.active?.lane;
   }
 
+  /** As the API shows it. */
+  get view(): VmView {
+    const { name, up, lane } = this;
+    const token = this.options.readToken !== undefined;
+    const rttMs = this.active?.link.rttMs;
+    return { name, up, lane, rttMs, token, authFailures: this.admission.failures };
+  }
+
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean, { traits }: StreamOpener): Promise<Link> {
-    const { identity, legacyPeer, log, signal, lane, path } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, lane, path } = this.options;
     return establishLink(stream, {
       ...(path === undefined ? {} : { carrier: path.carrier }),
+      ...(readToken === undefined ? {} : { readToken }),
+      admission: this.admission,
+      ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
       chooseLane: (peerKnowsDedicated) => chooseLane(traits, lane, peerKnowsDedicated).lane,
       identity,
       dialled,
@@ -174,6 +193,7 @@ export class VmLink implements LinkSource {
   /** Ends the link and every dedicated stream that waits for it. */
   close(): void {
     this.options.claims?.close();
+    this.admission.close();
     this.streams.end();
     this.active?.link.close();
   }

@@ -10,9 +10,12 @@ import type { ActiveLink, LinkSource } from './tunnel.ts';
 
 const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 1_000;
+/** Where many forwards wait, each waits longer: all together dial no more than 100 times a second. */
+const DELAY_PER_WAITING_MS = 10;
 /** Of all forwards, at once; who finds no room tries again later. */
 const MAX_PROBES = 64;
 
+let waiting = 0;
 let probes = 0;
 
 /** A host port that can refuse clients without being given up. */
@@ -70,14 +73,19 @@ export class BackendWatch {
     const meanwhile = port.held ? '' : ', and is not held: another program may take it';
     log.info({ forward: name }, `waiting for the container; the host port refuses clients${meanwhile}`);
     this.lastError = '';
+    waiting++;
     try {
-      for (let ms = FIRST_DELAY_MS; !(await this.succeeds(signal)); ms = Math.min(MAX_DELAY_MS, 2 * ms))
+      for (let ms = FIRST_DELAY_MS; !(await this.succeeds(signal)); ms *= 2) {
+        const longest = Math.max(MAX_DELAY_MS, waiting * DELAY_PER_WAITING_MS);
+        ms = Math.min(ms, longest);
         await delay(ms, undefined, { signal, ref: false });
-      if (signal.aborted) return port.refuse();
+      }
       this.listening = true;
       log.info({ forward: name }, 'the container listens, and so does the host port');
     } catch (error) {
       if (!signal.aborted) log.error({ forward: name, err: error }, 'waiting for the container ended');
+    } finally {
+      waiting--;
     }
   }
 
@@ -96,7 +104,9 @@ export class BackendWatch {
       } finally {
         probes--;
       }
+      signal.throwIfAborted();
       await port.listen();
+      signal.throwIfAborted();
       return true;
     } catch (error) {
       signal.throwIfAborted();

@@ -5,7 +5,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { BoundPort } from '../../shared/ports/bind-all.ts';
 import type { Endpoint } from '../../shared/ports/endpoints.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
-import { reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
+import { refuseWaitedAt, reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
 import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
@@ -55,6 +55,7 @@ export async function bindHostPort(
   if (engine !== undefined)
     return protocol === 'tcp' ? bindTcp(engine, { ...where, settings }) : bindUdp(engine, where);
   if (protocol === 'tcp') {
+    refuseWaitedAt(where);
     const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
     const reservation = waitingPort ?? (await reserveTcp({ ...where, wildcard }));
     const waiting = waitingPort === undefined ? {} : { waitingPort };

@@ -1,6 +1,6 @@
 /**
  * One negotiated session between a host agent and a VM shim over one transport stream: handshake and hello
- * both ways, then the mux, then `start`/`started`, by which the host hands over the key of this link's
+ * both ways, where there is a token the proofs of it, then the mux, then `start`/`started`, by which the host hands over the key of this link's
  * dedicated streams. A peer whose handshake carries no hello is a vpnkit; it is let in only where
  * `legacyPeer` says so, and then we stay strictly inside vpnkit's protocol.
  */
@@ -17,6 +17,7 @@ import {
   type Feature,
   type Hello,
   LINK_VERSION,
+  NONCE_BYTES,
 } from '../control-codec.ts';
 import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -26,9 +27,13 @@ import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
 import type { Lane } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
+import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
+import { HEARTBEAT_MS } from './heartbeat.ts';
+import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
+import { SessionHeart } from './session-heart.ts';
 import {
   type CarriedSession,
   type SessionCarrier,
@@ -48,8 +53,8 @@ export class LinkIdentity {
     this.role = role;
   }
 
-  /** The hello of the next link. */
-  nextHello(): Hello {
+  /** The hello of the next link. @param nonce where there is a token */
+  nextHello(nonce?: Buffer): Hello {
     return {
       version: LINK_VERSION,
       implementation: `portferry ${VERSION}`,
@@ -57,6 +62,7 @@ export class LinkIdentity {
       instance: this.instance,
       epoch: this.epoch++,
       features: FEATURES,
+      ...(nonce === undefined ? {} : { nonce }),
     };
   }
 }
@@ -66,6 +72,12 @@ export interface LinkOptions {
   /** Whether we dialled the transport; that side counts channel ids down. */
   readonly dialled: boolean;
   readonly legacyPeer: boolean;
+  /** Reads the token that the peer has to have too; without it nobody is asked for one. */
+  readonly readToken?: () => Promise<Buffer>;
+  /** Who else is on the way to a link here. */
+  readonly admission?: Admission;
+  /** How often the peer is asked whether it is there, milliseconds. */
+  readonly heartbeatMs?: number;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Host: the lane of this link, once the peer has said hello. */
@@ -89,6 +101,8 @@ export class Link {
   streamKey: Buffer = Buffer.alloc(0);
   /** How the host carries connections; on the shim undefined where the host does not say. */
   lane: Lane | undefined;
+  /** How long the peer took to answer when it was asked last, milliseconds; undefined until it has. */
+  rttMs: number | undefined;
   private readonly features: ReadonlySet<string>;
   private readonly stream: Duplex;
   private readonly options: LinkOptions;
@@ -96,6 +110,8 @@ export class Link {
   private here: { readonly session: MuxSession; readonly driver: MuxDriver } | undefined;
   private elsewhere: CarriedSession | undefined;
   private ended = false;
+  private heart: SessionHeart | undefined;
+  private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
@@ -107,6 +123,7 @@ export class Link {
     this.closed = promise;
     this.over = (reason) => {
       this.ended = true;
+      clearInterval(this.ticking);
       resolve(reason);
     };
   }
@@ -163,6 +180,7 @@ export class Link {
     if (moveAway !== undefined) await moveAway();
     else this.carryHere();
     if (this.has('control')) await (host ? this.start() : this.awaitStart());
+    if (this.has('ping') && !this.ended) this.startHeartbeat();
   }
 
   /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
@@ -183,6 +201,7 @@ export class Link {
         resets: this.has('reset'),
         control: this.has('control'),
         dedicated: this.has('dedicated'),
+        pings: this.has('ping'),
         details: this.has('details'),
       },
     };
@@ -195,6 +214,7 @@ export class Link {
       open: (channel) => onChannel(channel, this),
       control: (payload) => this.inbox.take(decodeControl(payload)),
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
+      pong: (number) => this.heart?.pong(number),
       writable: () => driver.schedule(),
     });
     this.here = { session, driver };
@@ -211,9 +231,26 @@ export class Link {
         }
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
+      rtt: (ms) => this.measured(ms),
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
+  }
+
+  /** In the thread that carries the session, so that a busy other one is not taken for a dead peer. */
+  private startHeartbeat(): void {
+    const { heartbeatMs = HEARTBEAT_MS } = this.options;
+    if (this.elsewhere !== undefined) return this.elsewhere.startHeartbeat(heartbeatMs);
+    const heart = new SessionHeart(this.session, heartbeatMs, {
+      rtt: (ms) => this.measured(ms),
+      dead: (reason) => this.close(reason),
+    });
+    this.heart = heart;
+    this.ticking = setInterval(() => heart.tick(), heart.tickMs).unref();
+  }
+
+  private measured(ms: number): void {
+    this.rttMs = Math.round(ms * 1_000) / 1_000;
   }
 
   private lost(error: BridgeError, lately: readonly string[]): void {
@@ -268,27 +305,40 @@ export class Link {
 }
 
 /**
- * Sets a link up on a fresh stream. On failure the stream is destroyed.
- * @throws BridgeError PROTOCOL (another protocol or version, no hello, wrong role), TIMEOUT, LINK_LOST, CANCELLED
+ * Sets a link up on a fresh stream. On failure the stream is closed; if its peer did not prove itself, by and by.
+ * @throws BridgeError PROTOCOL (another protocol or version, no hello, wrong role), AUTH_FAILED, TIMEOUT, LINK_LOST,
+ *   CANCELLED, and what reading the token throws
  */
 export async function establishLink(stream: Duplex, options: LinkOptions): Promise<Link> {
+  const { identity, dialled, signal, admission = new Admission('here', options.log) } = options;
   let link: Link | undefined;
+  stream.on('error', () => {}); // told by whoever reads at that time
+  admission.enter(stream);
   try {
-    stream.write(encodeHandshake(encodeHello(options.identity.nextHello())));
+    const token = await options.readToken?.();
+    const hello = encodeHello(identity.nextHello(token && randomBytes(NONCE_BYTES)));
+    stream.write(encodeHandshake(hello));
     const payload = await readHead(stream, decodeHandshake, {
       what: 'handshake',
       maxBytes: MAX_HANDSHAKE_BYTES,
       timeoutMs: STEP_MS,
-      signal: options.signal,
+      signal,
     });
     const peer = payload.length === 0 ? undefined : decodeHello(payload);
+    checkTokens(peer, token !== undefined);
     checkPeer(peer, options);
+    if (token !== undefined) {
+      const hellos = dialled ? { dialler: hello, acceptor: payload } : { dialler: payload, acceptor: hello };
+      const side = dialled ? 'dialler' : 'acceptor';
+      await prove(stream, { token, side, hellos, timeoutMs: STEP_MS, signal });
+    }
     link = new Link(stream, peer, options);
     await link.begin();
+    admission.admit(stream);
     return link;
   } catch (error) {
     link?.close();
-    stream.destroy();
+    admission.refuse(stream, error, dialled);
     throw error;
   }
 }
@@ -303,6 +353,26 @@ function checkPeer(peer: Hello | undefined, options: LinkOptions): void {
     throw new BridgeError(
       'PROTOCOL',
       `both sides are a ${peer.role === 'host' ? 'host agent' : 'VM shim'}: check the URLs`,
+    );
+}
+
+/** Both sides have a token, or none has. Each end says the same of it. */
+function checkTokens(peer: Hello | undefined, have: boolean): void {
+  const peerHas = peer?.nonce !== undefined;
+  if (have && peer === undefined)
+    throw new BridgeError(
+      'AUTH_FAILED',
+      'the peer sent no hello, so it cannot prove that it has our token: with --token-file no vpnkit is let in',
+    );
+  if (have && !peerHas)
+    throw new BridgeError(
+      'AUTH_FAILED',
+      'we ask for proof of our token, and the peer has none: give it the same with --token-file',
+    );
+  if (!have && peerHas)
+    throw new BridgeError(
+      'AUTH_FAILED',
+      'the peer asks for proof of a token, and we have none: give us the same with --token-file',
     );
 }
 

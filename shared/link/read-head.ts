@@ -74,6 +74,7 @@ export function readHead<T>(
     stream.on('end', onEnd);
     stream.on('close', onEnd);
     stream.on('error', onError);
+    if (stream.destroyed) return onEnd();
     stream.resume();
   });
 }

@@ -9,6 +9,8 @@ const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 5_000;
 /** While nobody has listened yet, the other side is probably still starting: look again soon. */
 const MAX_DELAY_FIRST_LINK_MS = 500;
+/** A link that was up for less is a failure too, so that one that is lost again and again is not dialled without end. */
+const STEADY_MS = 2_000;
 
 export interface ReconnectOptions {
   readonly dialer: Dialer;
@@ -29,15 +31,18 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
   let failures = 0;
   let linked = false;
   let lastReason = '';
+  /** It listens, but has not our token. */
+  let strange = false;
   while (!signal.aborted) {
     try {
       const link = await established(await dialer.dial(signal), options);
       // Who stops has closed the links that it knew of; nobody would end this one.
       if (signal.aborted) return link.close();
-      failures = 0;
+      const begun = performance.now();
       lastReason = '';
       linked = true;
       await serve(link);
+      failures = performance.now() - begun < STEADY_MS ? failures + 1 : 0;
     } catch (error) {
       if (signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);
@@ -45,9 +50,10 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
       const code = error instanceof BridgeError ? error.code : undefined;
       log[level]({ url: dialer.url, code }, `no link: ${reason}; trying again`);
       lastReason = reason;
+      strange = code === 'AUTH_FAILED';
       failures++;
     }
-    const most = linked ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
+    const most = linked || strange ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
     const base = Math.min(most, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
     await delay(base * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
   }

@@ -27,6 +27,8 @@ export function sessionOptions({ dialled, legacy, extensions }: SessionSettings)
 export interface CarriedSessionEvents {
   control(payload: Buffer): void;
   streamReset(streamId: number, errno: number): void;
+  /** The peer has answered a ping, so many milliseconds later. */
+  rtt(ms: number): void;
   /** Said once. @param lately what happened before the peer broke the protocol, if it did */
   over(reason: BridgeError, lately: readonly string[]): void;
 }
@@ -38,6 +40,8 @@ export interface CarriedSession {
   readonly worker: number;
   sendControl(payload: Buffer): void;
   sendStreamReset(streamId: number, errno: number): void;
+  /** Asks the peer from now on whether it is there, and ends the session when it is dead. */
+  startHeartbeat(intervalMs: number): void;
   /** Ends it; `over` is said at once. */
   close(reason: BridgeError): void;
 }

@@ -29,6 +29,8 @@ export interface FrameSink {
   reset(id: number, errno: number): void;
   streamReset(id: number, errno: number): void;
   control(payload: Buffer): void;
+  ping(number: number): void;
+  pong(number: number): void;
 }
 
 const EXACT_LENGTH = new Map<number, number>([
@@ -40,6 +42,8 @@ const EXACT_LENGTH = new Map<number, number>([
   [COMMAND.dialResult, HEADER_BYTES + 4],
   [COMMAND.reset, HEADER_BYTES + 4],
   [COMMAND.streamReset, HEADER_BYTES + 4],
+  [COMMAND.ping, HEADER_BYTES + 4],
+  [COMMAND.pong, HEADER_BYTES + 4],
 ]);
 
 export class FrameDecoder {
@@ -140,6 +144,10 @@ export class FrameDecoder {
         return this.sink.reset(id, bytes.readUInt32LE(body));
       case COMMAND.streamReset:
         return this.sink.streamReset(id, bytes.readUInt32LE(body));
+      case COMMAND.ping:
+        return this.sink.ping(bytes.readUInt32LE(body));
+      case COMMAND.pong:
+        return this.sink.pong(bytes.readUInt32LE(body));
       default:
         return this.beginControl(bytes.readUInt32LE(body));
     }

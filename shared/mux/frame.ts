@@ -20,6 +20,9 @@ export const COMMAND = {
   reset: 0x42,
   /** Extension `dedicated`: u32 errno; the id is that of a dedicated stream, not of a channel. */
   streamReset: 0x43,
+  /** Extension `ping`: u32 number, which the peer sends back in a Pong; channel id 0. */
+  ping: 0x44,
+  pong: 0x45,
 } as const;
 
 /** `connection` of an Open frame: 1 dedicated (implemented nowhere), 2 multiplexed. */
@@ -79,6 +82,13 @@ export function encodeErrno(
 ): Buffer {
   const out = header(HEADER_BYTES + 4, command, id);
   out.writeUInt32LE(errno, HEADER_BYTES);
+  return out;
+}
+
+/** A frame whose body is a number of the pinging side's choice. */
+export function encodePing(command: typeof COMMAND.ping | typeof COMMAND.pong, number: number): Buffer {
+  const out = header(HEADER_BYTES + 4, command, 0);
+  out.writeUInt32LE(number, HEADER_BYTES);
   return out;
 }
 

@@ -10,7 +10,14 @@ import type { StreamDetails } from '../stream-details.ts';
 import { Channel, type ChannelHandler, type ChannelHost } from './channel.ts';
 import { FrameDecoder, type FrameSink } from './decoder.ts';
 import { EventRing } from './event-ring.ts';
-import { COMMAND, encodeControlHeader, encodeErrno, encodeOpen, MAX_CONTROL_BYTES } from './frame.ts';
+import {
+  COMMAND,
+  encodeControlHeader,
+  encodeErrno,
+  encodeOpen,
+  encodePing,
+  MAX_CONTROL_BYTES,
+} from './frame.ts';
 import { CreditBudget, ReceiveWindow, type WindowSizes } from './window.ts';
 
 /** Payload that a channel may send before it is another's turn, bytes; more when nobody else waits. */
@@ -25,6 +32,7 @@ export interface MuxExtensions {
   readonly resets: boolean;
   readonly control: boolean;
   readonly dedicated: boolean;
+  readonly pings: boolean;
   readonly details: boolean;
 }
 
@@ -33,6 +41,8 @@ export interface SessionEvents {
   open(channel: Channel): void;
   control(payload: Buffer): void;
   streamReset(streamId: number, errno: number): void;
+  /** The peer has answered a ping, or pretends to. */
+  pong?(number: number): void;
   /** There is output to `take`. May be called within any call of the session. */
   writable(): void;
 }
@@ -66,6 +76,8 @@ export class MuxSession implements FrameSink, ChannelHost {
   strays = 0;
   /** Opens refused because of `maxChannels`. */
   refused = 0;
+  /** Bytes that the peer has sent, of whatever kind. */
+  received = 0;
   private readonly options: SessionOptions;
   private readonly events: SessionEvents;
   private readonly channels = new Map<number, Channel>();
@@ -126,8 +138,14 @@ export class MuxSession implements FrameSink, ChannelHost {
     this.send(encodeErrno(COMMAND.streamReset, streamId, errno), COMMAND.streamReset, streamId, errno);
   }
 
+  /** Asks the peer to send a number back. It overtakes the payload that waits. */
+  sendPing(number: number): void {
+    this.send(encodePing(COMMAND.ping, number), COMMAND.ping, 0, number);
+  }
+
   /** Takes bytes from the peer. @throws BridgeError PROTOCOL; the session must then be ended with `fail` */
   receive(chunk: Buffer): void {
+    this.received += chunk.length;
     if (!this.failed) this.decoder.push(chunk);
   }
 
@@ -266,6 +284,18 @@ export class MuxSession implements FrameSink, ChannelHost {
     this.ring.record(false, COMMAND.control, 0, payload.length);
     this.require(this.options.extensions.control, 'control message');
     this.events.control(payload);
+  }
+
+  ping(number: number): void {
+    this.ring.record(false, COMMAND.ping, 0, number);
+    this.require(this.options.extensions.pings, 'ping');
+    this.send(encodePing(COMMAND.pong, number), COMMAND.pong, 0, number);
+  }
+
+  pong(number: number): void {
+    this.ring.record(false, COMMAND.pong, 0, number);
+    this.require(this.options.extensions.pings, 'pong');
+    this.events.pong?.(number);
   }
 
   /** The peer opens a channel. */

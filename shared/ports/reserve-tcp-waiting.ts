@@ -1,7 +1,12 @@
 import type { Socket } from 'node:net';
+import { BridgeError } from '../errors.ts';
+import { formatEndpoint } from '../ip.ts';
 import type { Logger } from '../logger.ts';
 import type { StreamReservation } from './reservation.ts';
 import { reserveTcp } from './reserve-tcp.ts';
+
+/** What is waited at just now, so that at least nobody else of this process takes it. */
+const waitedAt = new Set<string>();
 
 /** A TCP port on node:net that clients are refused at while it does not listen, which is from its beginning on. */
 export interface WaitingReservation extends StreamReservation {
@@ -12,18 +17,29 @@ export interface WaitingReservation extends StreamReservation {
   refuse(): void;
 }
 
+/** Refuses a port that somebody of this process waits at without holding it. @throws BridgeError PORT_IN_USE */
+export function refuseWaitedAt({ ip, port }: { readonly ip: string; readonly port: number }): void {
+  const name = formatEndpoint(ip, port);
+  if (waitedAt.has(name))
+    throw new BridgeError('PORT_IN_USE', `Bind for ${name} failed: port is already allocated`);
+}
+
 /** Finds out that a port can be had, and leaves it closed. @throws BridgeError as reserveTcp does */
 export async function reserveTcpWaiting(request: {
   readonly ip: string;
   readonly port: number;
   readonly log?: Logger;
 }): Promise<WaitingReservation> {
+  refuseWaitedAt(request);
   const first = await reserveTcp(request);
   await first.close();
   const { port } = first;
+  refuseWaitedAt({ ...request, port });
   let open: StreamReservation | undefined;
   let onClient: ((socket: Socket) => void) | undefined;
   let closed = false;
+  const name = formatEndpoint(request.ip, port);
+  waitedAt.add(name);
   const refuse = (): void => {
     void open?.close();
     open = undefined;
@@ -44,6 +60,7 @@ export async function reserveTcpWaiting(request: {
     },
     refuse,
     async close() {
+      if (!closed) waitedAt.delete(name);
       closed = true;
       refuse();
     },

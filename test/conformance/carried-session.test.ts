@@ -36,6 +36,7 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
       there: [] as string[],
       resets: [] as number[],
       over: [] as string[],
+      rtts: [] as number[],
     };
     const driver: MuxDriver = new MuxDriver(far, () => {});
     const peer: MuxSession = new MuxSession(
@@ -56,6 +57,7 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
       {
         control: (payload) => heard.here.push(payload.toString()),
         streamReset: (streamId) => heard.resets.push(-streamId),
+        rtt: (ms) => heard.rtts.push(ms),
         over: (reason) => heard.over.push(reason.code),
       },
     );
@@ -89,6 +91,18 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
     broken.far.write(Buffer.from([0xff, 0xff, 9, 0, 0, 0, 0]));
     await until('its end', () => broken.heard.over.length === 1);
     expect(broken.heard.over).toEqual(['PROTOCOL']);
+  });
+
+  it('measures round trips, and ends when its peer is silent', async () => {
+    const { session, far, heard } = await carried();
+    session.startHeartbeat(200);
+    await until('two answers', () => heard.rtts.length > 1);
+    expect(heard.over).toEqual([]);
+    far.pause();
+    far.removeAllListeners('data');
+    await until('its end', () => heard.over.length === 1);
+    expect(heard.over).toEqual(['LINK_LOST']);
+    far.destroy();
   });
 
   it('says so when it is closed here, and its peer sees the end', async () => {

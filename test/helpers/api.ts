@@ -6,10 +6,18 @@ export interface ForwardList {
     readonly spec: string;
     readonly vm: string;
     readonly owner: string;
+    readonly since: string;
     readonly state?: string;
     readonly stats: Record<string, number>;
   }>;
-  readonly vms: ReadonlyArray<{ readonly name: string; readonly up: boolean; readonly lane?: string }>;
+  readonly vms: ReadonlyArray<{
+    readonly name: string;
+    readonly up: boolean;
+    readonly lane?: string;
+    readonly rttMs?: number;
+    readonly token: boolean;
+    readonly authFailures: number;
+  }>;
 }
 
 /**

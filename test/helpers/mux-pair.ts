@@ -7,6 +7,7 @@ export const ALL_EXTENSIONS: MuxExtensions = {
   resets: true,
   control: true,
   dedicated: true,
+  pings: true,
   details: true,
 };
 export const NO_EXTENSIONS: MuxExtensions = {
@@ -14,6 +15,7 @@ export const NO_EXTENSIONS: MuxExtensions = {
   resets: false,
   control: false,
   dedicated: false,
+  pings: false,
   details: false,
 };
 
@@ -77,6 +79,8 @@ export class MuxPair {
   readonly b: MuxSession;
   readonly accepted: ChannelProbe[] = [];
   readonly controls: Buffer[] = [];
+  /** Answers to the pings of `a`. */
+  readonly pongs: number[] = [];
   readonly streamResets: Array<[number, number]> = [];
   /** What `b` does with a channel: accept it, refuse it with an errno, or leave it unanswered. */
   onOpen: 'accept' | 'ignore' | number = 'accept';
@@ -85,7 +89,8 @@ export class MuxPair {
   constructor(extensions = ALL_EXTENSIONS, options: Partial<SessionOptions> = {}) {
     const common = { extensions, windows: WINDOW_SIZES, maxChannels: 100, ...options };
     const silent = { open() {}, control() {}, streamReset() {}, writable() {} };
-    this.a = new MuxSession({ ...common, ids: 'down' }, silent);
+    const pong = (number: number): void => void this.pongs.push(number);
+    this.a = new MuxSession({ ...common, ids: 'down' }, { ...silent, pong });
     this.b = new MuxSession(
       { ...common, ids: 'up' },
       {

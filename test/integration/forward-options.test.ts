@@ -185,26 +185,29 @@ describe.each(lanesAndEngines)('options of a forward, %s lane, %s engine', (lane
     expect((await pair.stats(published.spec)).dial_failures).toBe(2); // what only looks is not counted
   });
 
-  it.skipIf(!existsSync('/proc/net/tcp'))('keeps both TCP connections alive', async () => {
-    const server = await tcpEcho();
-    servers.push(server);
-    const quiet = await pair.expose(loopback('tcp', server.port));
-    const silent = await client(quiet.port);
-    silent.write('x');
-    await readExactly(silent, 1);
-    await until('idle timers', () => timerTowards(silent.localPort!) === '00');
-    silent.destroy();
-    await until('no client', () => server.sockets.size === 0);
+  it.skipIf(!existsSync('/proc/net/tcp'))(
+    'keeps both TCP connections alive, as /proc/net/tcp says',
+    async () => {
+      const server = await tcpEcho();
+      servers.push(server);
+      const quiet = await pair.expose(loopback('tcp', server.port));
+      const silent = await client(quiet.port);
+      silent.write('x');
+      await readExactly(silent, 1);
+      await until('idle timers', () => timerTowards(silent.localPort!) === '00');
+      silent.destroy();
+      await until('no client', () => server.sockets.size === 0);
 
-    const published = await pair.expose(`${loopback('tcp', server.port)}?keepalive=300`);
-    const socket = await client(published.port);
-    socket.write('x');
-    await readExactly(socket, 1);
-    const [peer] = server.sockets;
-    await until('the client to be asked', () => timerTowards(socket.localPort!) === '02');
-    await until('the container to be asked', () => timerTowards(server.port) === '02');
-    expect(peer!.destroyed).toBe(false);
-  });
+      const published = await pair.expose(`${loopback('tcp', server.port)}?keepalive=300`);
+      const socket = await client(published.port);
+      socket.write('x');
+      await readExactly(socket, 1);
+      const [peer] = server.sockets;
+      await until('the client to be asked', () => timerTowards(socket.localPort!) === '02');
+      await until('the container to be asked', () => timerTowards(server.port) === '02');
+      expect(peer!.destroyed).toBe(false);
+    },
+  );
 });
 
 describe('the doors', () => {

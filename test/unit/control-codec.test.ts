@@ -24,6 +24,8 @@ const HELLO: Hello = {
 describe('the hello', () => {
   it('comes back as it went', () => {
     expect(decodeHello(encodeHello(HELLO))).toEqual(HELLO);
+    const asking = { ...HELLO, nonce: Buffer.alloc(32, 7) };
+    expect(decodeHello(encodeHello(asking))).toEqual(asking);
   });
 
   it.each<[string, object]>([
@@ -36,6 +38,8 @@ describe('the hello', () => {
     ['features that are numbers', { features: [1, 2] }],
     ['features that are typed', { features: new Uint8Array(4) }],
     ['too many features', { features: Array(65).fill('x') }],
+    ['a short nonce', { nonce: Buffer.alloc(31) }],
+    ['a nonce that is text', { nonce: '0123456789abcdef0123456789abcdef' }],
     ['a giant name', { implementation: 'x'.repeat(129) }],
   ])('refuses %s', (_name, change) => {
     expect(() => decodeHello(Buffer.from(pack({ ...HELLO, ...change })))).toThrow(

@@ -3,6 +3,7 @@
  * instance whose link is down is given up when another one comes.
  */
 import type { Duplex } from 'node:stream';
+import { Admission } from '../../shared/link/admission.ts';
 import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { SessionCarrier } from '../../shared/link/session-settings.ts';
@@ -15,6 +16,10 @@ import { type IncomingContext, serveIncoming } from '../data/incoming.ts';
 export interface HostLinksOptions {
   readonly identity: LinkIdentity;
   readonly legacyPeer: boolean;
+  /** How often the host agent is asked whether it is there, milliseconds. */
+  readonly heartbeatMs: number;
+  /** Reads the token that the host has to have too, where there is one. */
+  readonly readToken?: () => Promise<Buffer>;
   readonly context: IncomingContext;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -38,19 +43,24 @@ interface Host {
 }
 
 export class HostLinks {
+  readonly admission: Admission;
   private readonly options: HostLinksOptions;
   private readonly hosts = new Map<string, Host>();
   private readonly owners = new Map<string, StreamOwner>();
 
   constructor(options: HostLinksOptions) {
     this.options = options;
+    this.admission = new Admission('to a host agent', options.log);
   }
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, log, signal, carrier } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier } = this.options;
     return establishLink(stream, {
       ...(carrier === undefined ? {} : { carrier }),
+      ...(readToken === undefined ? {} : { readToken }),
+      admission: this.admission,
+      heartbeatMs,
       identity,
       dialled,
       legacyPeer,
@@ -91,6 +101,7 @@ export class HostLinks {
   }
 
   close(): void {
+    this.admission.close();
     for (const host of this.hosts.values()) {
       host.streams.end();
       host.link?.close();

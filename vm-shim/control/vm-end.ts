@@ -1,7 +1,6 @@
 /** The link of a shim whose transport is one stream that it has from its start. */
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { type Bridge, needBridge } from '../../shared/transport/bridge.ts';
 import type { VmEndAddress } from '../../shared/transport/link-address.ts';
@@ -43,7 +42,7 @@ async function serveDevice(address: SerialAddress, options: VmEndOptions): Promi
     try {
       await links.serve(await links.establish(session, false));
     } catch (error) {
-      log.warn(`link refused: ${messageOf(error)}`);
+      links.admission.report(error);
     }
   };
   for (;;) {

@@ -203,14 +203,19 @@ export class HostEngine {
   /** The port of a forward that waits for its container. */
   waitingPort(order: ForwardOrder): BackendPort {
     const { listenFd, name, id } = order;
+    // The number of a descriptor that is closed may be another's.
+    const isServed = (): boolean => this.forwards.has(id) && this.forwards.get(id)!.closed === undefined;
     return {
       held: true,
       listen: () => {
+        if (!isServed()) return;
         this.sockets.listenAgain(listenFd, name);
         this.pool.broadcast({ type: 'listening', id });
       },
       // Workers notice by themselves: epoll says EPOLLHUP, and accept4 EINVAL.
-      refuse: () => this.sockets.stopListening(listenFd),
+      refuse: () => {
+        if (isServed()) this.sockets.stopListening(listenFd);
+      },
     };
   }
 

@@ -35,36 +35,18 @@ export function openTcpListener(
   }
 }
 
-/** How often another free port is tried when somebody takes the one that was found. */
-const NUMBERED_TRIES = 16;
-
-/** The counterpart of reserveTcpWaiting: it refuses clients, and nobody else can have the port. */
+/**
+ * The counterpart of reserveTcpWaiting: it refuses clients, and nobody else can have the port.
+ * @param request a port by its number: only that is kept by a socket that does not listen
+ */
 export function openWaitingTcpListener(
   sockets: Sockets,
   libc: Libc,
   request: { ip: string; port: number },
 ): Listener {
-  const listener = openNumberedTcpListener(sockets, libc, request);
+  const listener = openTcpListener(sockets, libc, request);
   sockets.stopListening(listener.fd);
   return listener;
-}
-
-/** Only a socket that was bound to a number keeps it when it does not listen, so a free one is found first. */
-function openNumberedTcpListener(
-  sockets: Sockets,
-  libc: Libc,
-  request: { ip: string; port: number },
-): Listener {
-  if (request.port !== 0) return openTcpListener(sockets, libc, request);
-  for (let tries = 1; ; tries++) {
-    const { fd, port } = openTcpListener(sockets, libc, request);
-    libc.close(fd);
-    try {
-      return openTcpListener(sockets, libc, { ...request, port });
-    } catch (error) {
-      if (tries === NUMBERED_TRIES) throw error;
-    }
-  }
 }
 
 /** The counterpart of reserveUnix, with the same errors. */

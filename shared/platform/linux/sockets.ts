@@ -204,13 +204,14 @@ export class Sockets {
 
   /**
    * Asks whether the peer is still there when it was silent for so long, and then ten times, once a second, as Node does
-   * (uv_tcp_keepalive). Sockets that are accepted on this one inherit it (tcp_create_openreq_child).
+   * (uv_tcp_keepalive). Sockets that are accepted on this one inherit it (tcp_create_openreq_child). A socket that cannot
+   * have it, or not so many seconds, does without.
    */
   keepAlive(fd: number, seconds: number): void {
-    this.setInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    this.setInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
-    this.setInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS);
-    this.setInt(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TRIES);
+    this.tryInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    this.tryInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+    this.tryInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS);
+    this.tryInt(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TRIES);
   }
 
   /** Asks for room to write, bytes; the kernel gives what it allows (net.core.wmem_max). */
@@ -219,9 +220,13 @@ export class Sockets {
   }
 
   private setInt(fd: number, level: number, option: number, value: number): void {
-    this.option.bytes.writeInt32LE(value, 0);
-    if (this.libc.setsockopt(fd, level, option, this.option.address, 4) < 0)
+    if (!this.tryInt(fd, level, option, value))
       throw systemError('setsockopt', `descriptor ${fd}`, this.libc.errno());
+  }
+
+  private tryInt(fd: number, level: number, option: number, value: number): boolean {
+    this.option.bytes.writeInt32LE(value | 0, 0);
+    return this.libc.setsockopt(fd, level, option, this.option.address, 4) >= 0;
   }
 
   private put(sockaddr: Buffer): void {

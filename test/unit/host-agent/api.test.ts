@@ -30,8 +30,8 @@ beforeAll(async () => {
     return { resolved: spec, forward };
   }, silentLogger());
   const vms = () => [
-    { name: 'a', up: true, lane: 'dedicated' },
-    { name: 'b', up: false, lane: undefined },
+    { name: 'a', up: true, lane: 'dedicated', rttMs: 0.25, token: true, authFailures: 3 },
+    { name: 'b', up: false, lane: undefined, rttMs: undefined, token: false, authFailures: 0 },
   ];
   const log = silentLogger();
   const permanent = new PermanentForwards({ table, state: undefined, vms: ['a', 'b'], log });

@@ -32,6 +32,28 @@ describe('host-agent options', () => {
     ]);
   });
 
+  it('takes a token file for each VM, and a heart-beat', () => {
+    const vms = { connect: ['a=unix:///a', 'unix:///b'] };
+    const { tokenFiles, heartbeatMs } = hostConfig({
+      ...vms,
+      tokenFile: ['a=/etc/a=b', '/etc/b'],
+      heartbeat: '2.5',
+    });
+    expect(tokenFiles).toEqual([
+      { vm: 'a', path: '/etc/a=b' },
+      { vm: 'default', path: '/etc/b' },
+    ]);
+    expect(heartbeatMs).toBe(2_500);
+    expect(hostConfig(vms)).toMatchObject({ tokenFiles: [], heartbeatMs: 10_000 });
+    for (const [tokenFile, why] of [
+      [['c=/t'], /--token-file is for VM "c"/],
+      [['a=/t', 'a=/u'], /VM "a" has two --token-file/],
+      [['a='], /names no file/],
+    ] as const)
+      expect(() => hostConfig({ ...vms, tokenFile })).toThrow(why);
+    expect(() => hostConfig({ ...vms, heartbeat: 'often' })).toThrow(/--heartbeat "often"/);
+  });
+
   it('knows the ports to choose from', () => {
     const connect = ['unix:///a'];
     expect(hostConfig({ connect }).portRange).toEqual({ first: 49_153, last: 65_535 });

@@ -71,6 +71,38 @@ describe('ForwardTable', () => {
     await open.claim(of(bare));
   });
 
+  it('refuses a port that a forward waits at, also while that does not hold it', async () => {
+    const of = (vm: string, text: string) =>
+      ({ owner: 'api', lease: 'permanent', vm, spec: parseSpec(text) }) as const;
+    const state = 'waiting, port not held';
+    const open = new ForwardTable(
+      async (_vm, spec) => ({ resolved: spec, forward: { close: async () => {}, stats: () => ({}), state } }),
+      silentLogger(),
+    );
+    const text = 'tcp:127.0.0.1:80:tcp:10.0.0.1:80?wait=listening';
+    const made = await open.claim(of('default', text));
+    expect(made.state()).toBe(state);
+    for (const again of [
+      of('default', text),
+      of('other', text),
+      of('default', 'tcp:127.0.0.1:80:tcp:10.0.0.2:80'),
+    ])
+      await expect(open.claim(again)).rejects.toMatchObject({
+        code: 'PORT_IN_USE',
+        message: 'Bind for 127.0.0.1:80 failed: port is already allocated',
+      });
+    await expect(
+      open.claim(of('default', 'tcp:[::1],127.0.0.1:70-90:tcp:10.0.0.2:70-90')),
+    ).rejects.toMatchObject({ message: 'Bind for 127.0.0.1:80 failed: port is already allocated' });
+    await expect(open.claim(of('default', 'tcp:0.0.0.0:80:tcp:10.0.0.2:80'))).rejects.toMatchObject({
+      message: 'Bind for 0.0.0.0:80 failed: port is already allocated',
+    });
+    await open.claim(of('default', 'tcp:127.0.0.1:80-90:tcp:10.0.0.2:88')); // any one of these
+    await open.claim(of('default', 'udp:127.0.0.1:80:udp:10.0.0.1:80'));
+    await open.claim(of('default', 'tcp:[::1]:80:tcp:10.0.0.1:80'));
+    await open.claim(of('default', 'tcp:127.0.0.2:80:tcp:10.0.0.1:80'));
+  });
+
   it('tells who asked that a claim was dropped, once, but not when the host agent stops', async () => {
     const told: string[] = [];
     const request = (name: string) =>

@@ -9,6 +9,7 @@ import {
   encodeDataHeader,
   encodeErrno,
   encodeOpen,
+  encodePing,
   encodeWindow,
   MAX_CONTROL_BYTES,
 } from '../../../shared/mux/frame.ts';
@@ -34,6 +35,8 @@ function record(): { sink: FrameSink; events: unknown[] } {
     reset: (id, errno) => events.push(['reset', id, errno]),
     streamReset: (id, errno) => events.push(['streamReset', id, errno]),
     control: (payload) => events.push(['control', payload.toString('hex')]),
+    ping: (number) => events.push(['ping', number]),
+    pong: (number) => events.push(['pong', number]),
   };
   return { sink, events };
 }
@@ -84,6 +87,8 @@ const frame: fc.Arbitrary<{ bytes: Buffer; event: unknown }> = fc.oneof(
       bytes: Buffer.concat([encodeControlHeader(x.length), x]),
       event: ['control', x.toString('hex')],
     })),
+  id.map((x) => ({ bytes: encodePing(COMMAND.ping, x), event: ['ping', x] })),
+  id.map((x) => ({ bytes: encodePing(COMMAND.pong, x), event: ['pong', x] })),
   fc.record({ id, errno }).map((x) => ({
     bytes: encodeErrno(COMMAND.dialResult, x.id, x.errno),
     event: ['dialResult', x.id, x.errno],

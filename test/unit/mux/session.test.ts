@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../../shared/errors.ts';
-import { COMMAND, encodeBare, encodeDataHeader, encodeErrno, encodeOpen } from '../../../shared/mux/frame.ts';
+import {
+  COMMAND,
+  encodeBare,
+  encodeDataHeader,
+  encodeErrno,
+  encodeOpen,
+  encodePing,
+} from '../../../shared/mux/frame.ts';
 import { WINDOW_SIZES } from '../../../shared/mux/window.ts';
 import { encodeDetails } from '../../../shared/stream-details.ts';
 import { MuxPair, NO_EXTENSIONS } from '../../helpers/mux-pair.ts';
@@ -186,6 +193,8 @@ describe('extensions', () => {
       const pair = new MuxPair(NO_EXTENSIONS);
       expect(() => pair.b.receive(encodeErrno(command, 1, 0))).toThrow(/without having negotiated/);
     }
+    for (const command of [COMMAND.ping, COMMAND.pong] as const)
+      expect(() => new MuxPair(NO_EXTENSIONS).b.receive(encodePing(command, 1))).toThrow(/without having/);
     const pair = new MuxPair(NO_EXTENSIONS);
     expect(() => pair.a.sendControl(Buffer.from('x'))).toThrow(
       expect.objectContaining({ code: 'UNSUPPORTED' }),
@@ -232,6 +241,34 @@ describe('extensions', () => {
     pair.run();
     expect(pair.controls.map(String)).toEqual(['hello']);
     expect(pair.streamResets).toEqual([[77, ERRNO.ECONNRESET]]);
+  });
+});
+
+describe('a ping', () => {
+  it('is answered with its number', () => {
+    const pair = new MuxPair();
+    for (const number of [0, 7, 0xffff_ffff]) pair.a.sendPing(number);
+    pair.run();
+    expect(pair.pongs).toEqual([0, 7, 0xffff_ffff]);
+  });
+
+  it('overtakes all payload that waits, and so does its answer', () => {
+    const pair = new MuxPair();
+    const bulk = pair.open();
+    pair.run();
+    pair.accepted[0]!.channel!.write(Buffer.alloc(1_000_000));
+    bulk.channel.write(Buffer.alloc(1_000_000));
+    pair.a.sendPing(1);
+    const [first] = pair.a.take(256 * 1024);
+    expect(first).toEqual(encodePing(COMMAND.ping, 1));
+    pair.b.receive(first!);
+    expect(pair.b.take(256 * 1024)[0]).toEqual(encodePing(COMMAND.pong, 1));
+  });
+
+  it('many of them from a peer that reads nothing wait within what the driver looks at', () => {
+    const pair = new MuxPair();
+    for (let number = 0; number < 1_000; number++) pair.b.receive(encodePing(COMMAND.ping, number));
+    expect(pair.b.backlog).toBe(11_000);
   });
 });
 

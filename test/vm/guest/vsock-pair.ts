@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { type ForwardList, listForwards } from '../../helpers/api.ts';
 import { type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
 import { Carrier } from '../carrier.ts';
 import { WAIT_MS } from '../cases.ts';
@@ -10,6 +11,8 @@ export interface PairOptions {
   readonly engine: 'portable' | 'linux';
   readonly lane: 'dedicated' | 'multiplexed';
   readonly port: number;
+  /** For both programs. */
+  readonly options?: readonly string[];
 }
 
 /** A host agent and, in another namespace, a VM shim, joined by AF_VSOCK. */
@@ -27,9 +30,9 @@ export class VsockPair extends Carrier {
     this.lane = lane;
   }
 
-  static async start({ vm, folder, engine, lane, port }: PairOptions): Promise<VsockPair> {
+  static async start({ vm, folder, engine, lane, port, options = [] }: PairOptions): Promise<VsockPair> {
     const api = join(folder, `api-${port}.sock`);
-    const common = ['--engine', engine, '--log-level', 'debug'];
+    const common = ['--engine', engine, '--log-level', 'debug', ...options];
     const listen = ['--listen', `vsock://:${port}`, '--peer-cid', '1'];
     const shim = vm.startPortferry('vm-shim', ...listen, ...common);
     const connect = ['--connect', `vsock://local:${port}`, '--api', api, '--lane', lane];
@@ -49,6 +52,11 @@ export class VsockPair extends Carrier {
     const lanes = vms.map(({ lane }) => lane);
     if (lanes.length !== 1 || lanes[0] !== this.lane)
       throw new Error(`expected the ${this.lane} lane, got ${lanes.join(', ')}`);
+  }
+
+  /** What the host agent says of its VM. */
+  async state(): Promise<ForwardList['vms'][number]> {
+    return (await listForwards(this.api)).vms[0]!;
   }
 
   async killShim(): Promise<void> {

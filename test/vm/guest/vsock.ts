@@ -7,6 +7,7 @@ import { until } from '../../helpers/processes.ts';
 import { carryCases } from '../carry-cases.ts';
 import { type Cases, same, WAIT_MS } from '../cases.ts';
 import { BULK } from '../groups.ts';
+import { clockCases } from './clock-cases.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
@@ -47,6 +48,7 @@ export async function run(cases: Cases, digest: string): Promise<void> {
     await pair.close();
   }
   await refusalCases(cases, vm, folder, containers);
+  await clockCases(cases, vm, folder, containers);
   await serving.kill('SIGKILL');
   await vm.close();
 }

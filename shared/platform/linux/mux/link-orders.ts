@@ -19,6 +19,7 @@ export type LinkOrder =
       readonly streamId: number;
       readonly errno: number;
     }
+  | { readonly type: 'link-heartbeat'; readonly link: number; readonly intervalMs: number }
   | { readonly type: 'link-close'; readonly link: number };
 
 /** Worker to main thread. */
@@ -30,6 +31,7 @@ export type LinkReport =
       readonly streamId: number;
       readonly errno: number;
     }
+  | { readonly type: 'link-rtt'; readonly link: number; readonly ms: number }
   /** `lately` is what happened before the peer broke the protocol. */
   | {
       readonly type: 'link-over';

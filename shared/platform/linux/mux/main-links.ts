@@ -57,6 +57,7 @@ export class MainLinks {
       worker,
       sendControl: (payload) => post({ type: 'link-control', link, payload: Uint8Array.from(payload) }),
       sendStreamReset: (streamId, errno) => post({ type: 'link-stream-reset', link, streamId, errno }),
+      startHeartbeat: (intervalMs) => post({ type: 'link-heartbeat', link, intervalMs }),
       close: (reason) => {
         post({ type: 'link-close', link });
         this.end(link, reason, []);
@@ -74,6 +75,9 @@ export class MainLinks {
         return true;
       case 'link-stream-reset':
         events?.streamReset(known.streamId, known.errno);
+        return true;
+      case 'link-rtt':
+        events?.rtt(known.ms);
         return true;
       case 'link-over':
         this.end(known.link, new BridgeError(known.code, known.message), known.lately);

@@ -8,6 +8,7 @@ import { InBox } from './in-box.ts';
 import type { LinkOrder, LinkReport } from './link-orders.ts';
 import { LinkStream } from './link-stream.ts';
 import { OutBox } from './out-box.ts';
+import { WorkerHeart } from './worker-heart.ts';
 
 /** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
 const SEND_BUFFER_BYTES = 512 * 1024;
@@ -26,6 +27,7 @@ export class WorkerLinks {
   private readonly post: (report: LinkReport) => void;
   private readonly opened: (channel: Channel, link: WorkerLink) => void;
   private readonly links = new Map<number, WorkerLink & { readonly stream: LinkStream }>();
+  private readonly hearts = new Map<number, WorkerHeart>();
   /** The memory of links that are over is used again. */
   private readonly idle: OutBox[] = [];
   private inBox: InBox | undefined;
@@ -58,6 +60,9 @@ export class WorkerLinks {
       case 'link-stream-reset':
         this.links.get(known.link)?.session.sendStreamReset(known.streamId, known.errno);
         return true;
+      case 'link-heartbeat':
+        this.startHeartbeat(known.link, known.intervalMs);
+        return true;
       case 'link-close':
         this.links.get(known.link)?.stream.stop(new BridgeError('LINK_LOST', 'we closed the link'));
         return true;
@@ -81,6 +86,8 @@ export class WorkerLinks {
     const boxes = { inBox: this.inBox, outBox };
     const stream = new LinkStream(reactor, fd, boxes, (error) => {
       this.links.delete(number);
+      this.hearts.get(number)?.stop();
+      this.hearts.delete(number);
       outBox.discard();
       this.idle.push(outBox);
       const lately = error.code === 'PROTOCOL' ? session.dump() : [];
@@ -90,11 +97,23 @@ export class WorkerLinks {
       open: (channel) => this.opened(channel, link),
       control: (payload) => post({ type: 'link-control', link: number, payload: Uint8Array.from(payload) }),
       streamReset: (streamId, errno) => post({ type: 'link-stream-reset', link: number, streamId, errno }),
+      pong: (answer) => this.hearts.get(number)?.pong(answer),
       writable: () => stream.schedule(),
     });
     const link = { number, session, boxes, settings, stream };
     this.links.set(number, link);
     stream.start(session, early);
+  }
+
+  private startHeartbeat(link: number, intervalMs: number): void {
+    const known = this.links.get(link);
+    if (known === undefined) return;
+    const { session, stream } = known;
+    const heart = new WorkerHeart(this.reactor, session, intervalMs, {
+      rtt: (ms) => this.post({ type: 'link-rtt', link, ms }),
+      dead: (reason) => stream.stop(reason),
+    });
+    this.hearts.set(link, heart);
   }
 }
 

@@ -65,8 +65,12 @@ describe.skipIf(!engines.includes('linux'))(`a port that waits (${whyNotLinux ??
   }
 
   it.each(addresses)('refuses clients and keeps its port at %s', async (ip) => {
-    const { openWaitingTcpListener } = await import('../../../../shared/platform/linux/open-listener.ts');
-    listener = openWaitingTcpListener(sockets, libc, { ip, port: 0 });
+    const { openTcpListener, openWaitingTcpListener } = await import(
+      '../../../../shared/platform/linux/open-listener.ts'
+    );
+    const { fd, port } = openTcpListener(sockets, libc, { ip, port: 0 });
+    libc.close(fd);
+    listener = openWaitingTcpListener(sockets, libc, { ip, port });
     listener.open();
     for (const keep of [false, true, false]) {
       expect([await clientOf(ip), await othersGet(ip)]).toEqual(['ECONNREFUSED', 'EADDRINUSE']);
