@@ -151,7 +151,10 @@ export class ForwardTable {
           `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
         );
       if (other.state() !== undefined)
-        throw new BridgeError('PORT_IN_USE', `Bind for ${clash} failed: port is already allocated`);
+        throw new BridgeError(
+          'PORT_IN_USE',
+          `Bind for ${clash} failed: port is already allocated: VM "${other.vm}" has it (published by ${other.owner})`,
+        );
     }
   }
 
