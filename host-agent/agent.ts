@@ -1,15 +1,18 @@
+import type { Socket } from 'node:net';
 import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import { LinkIdentity } from '../shared/link/link.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
+import { StreamSorter } from '../shared/link/stream-sorter.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
 import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import { Scope } from '../shared/scope.ts';
+import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
@@ -17,6 +20,7 @@ import { dial } from '../shared/transport/dial.ts';
 import { isHostEnd } from '../shared/transport/link-address.ts';
 import { createLinkDialer } from '../shared/transport/link-dialer.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
+import { traitsOf } from '../shared/transport/traits.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
@@ -243,14 +247,29 @@ async function listenForVm(
   log: Logger,
   scope: Scope,
 ): Promise<string> {
-  const accept = (stream: Parameters<VmLink['establish']>[0]): void => {
-    const opener = { traits: listener.traits, dial: cannotDial };
+  const onLink = (stream: Socket): void => {
+    // A shim may be here before `listen` has answered.
+    const traits = traitsOf(each.address, 'vm');
+    const opener = { traits, dial: cannotDial, tcp: each.address.scheme === 'tcp' };
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))
       .catch((error: Error) => link.admission.report(error));
   };
+  const sorter = new StreamSorter({
+    kind: {
+      magic: SPARE_MAGIC,
+      what: 'a spare stream',
+      maxBytes: MAX_SPARE_HEAD_BYTES,
+      decode: decodeSpareHead,
+    },
+    onLink,
+    onStream: (streamKey, stream) => link.addSpare(streamKey, stream),
+    log: log.child({ vm: link.name }),
+  });
+  const accept = (stream: Socket): void => sorter.accept(stream);
   const listener = await listen(each.address, 'vm', accept, log, options);
+  scope.defer(() => sorter.close());
   scope.defer(() => link.close());
   scope.defer(() => listener.close());
   return listener.url;

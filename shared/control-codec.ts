@@ -33,6 +33,7 @@ export const FEATURES = [
   'dedicated',
   'udp-flows',
   'claims',
+  'spare-streams',
   'ping',
   'details',
 ] as const;
@@ -52,6 +53,8 @@ export type ControlMessage =
   | { readonly type: 'start'; readonly streamKey: Buffer; readonly lane?: Lane }
   /** Shim to host: the link is up. */
   | { readonly type: 'started' }
+  /** Host to shim: this many spare streams are to be open and unused at any time. */
+  | { readonly type: 'spares'; readonly count: number }
   | ClaimMessage;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
@@ -105,6 +108,11 @@ export function decodeControl(bytes: Buffer): ControlMessage {
       const start = { type: 'start', streamKey: Buffer.from(key) } as const;
       const { lane } = map;
       return lane === 'dedicated' || lane === 'multiplexed' ? { ...start, lane } : start;
+    }
+    case 'spares': {
+      const { count } = map;
+      if (!isCount(count)) throw new BridgeError('PROTOCOL', 'control message "spares" without a count');
+      return { type: 'spares', count };
     }
     default: {
       const message = readClaimMessage(map);

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
@@ -12,6 +13,7 @@ import { bridgeFor } from '../shared/transport/choose.ts';
 import { createDialer } from '../shared/transport/dial.ts';
 import { isVmEnd } from '../shared/transport/link-address.ts';
 import { listen } from '../shared/transport/listen.ts';
+import type { Dialer } from '../shared/transport/transport.ts';
 import type { ShimConfig } from './config.ts';
 import { ClaimBook } from './control/claim-book.ts';
 import { serveGatewayApi } from './control/gateway-api.ts';
@@ -21,6 +23,7 @@ import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
 import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
+import { type SpareSource, SpareStreams } from './data/spare-streams.ts';
 
 /** Connections that the shim carries at once, of all links. */
 const MAX_CONNECTIONS = 16_384;
@@ -78,6 +81,13 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           log,
         });
   const claims = new ClaimBook({ log });
+  const dialer = config.connect === undefined ? undefined : createDialer(config.connect, 'vm', bridge);
+  const openSpares = (streamKey: Buffer, { dial }: Dialer<Socket>): SpareSource => {
+    const { connect: to } = config;
+    if (engine !== undefined && to !== undefined && isPlainAddress(to))
+      return engine.openSpares(streamKey, to, bridge);
+    return new SpareStreams({ streamKey, dial, accept: (stream) => acceptor.accept(stream), log });
+  };
   const workers = engine === undefined ? {} : { keys: engine, carrier: engine.links };
   const links = new HostLinks({
     identity,
@@ -89,6 +99,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     claims,
     ...workers,
     ...token,
+    ...(dialer === undefined ? {} : { spares: (streamKey) => openSpares(streamKey, dialer) }),
   });
   scope.defer(() => links.close());
   if (engine !== undefined) scope.defer(() => engine.close());
@@ -101,10 +112,21 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     const reason = new BridgeError('CANCELLED', 'the VM shim is stopping');
     for (const each of [...context.running]) each.stop(reason);
   });
+  const acceptor = new Acceptor({
+    ownerOf: (streamKey) => links.ownerOf(streamKey),
+    onLink: (stream) => {
+      links.establish(stream, false).then(
+        (link) => links.serve(link),
+        (error: Error) => links.admission.report(error),
+      );
+    },
+    context,
+    log,
+  });
+  scope.defer(() => acceptor.close());
   if (config.listen === undefined) {
-    const dialer = createDialer(config.connect!, 'vm', bridge);
     const running = keepLinked({
-      dialer,
+      dialer: dialer!,
       establish: (stream) => links.establish(stream, true),
       serve: (link) => links.serve(link),
       log,
@@ -126,18 +148,6 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     };
     return { url: config.listen.url, threads: undefined, ended, close };
   }
-  const acceptor = new Acceptor({
-    ownerOf: (streamKey) => links.ownerOf(streamKey),
-    onLink: (stream) => {
-      links.establish(stream, false).then(
-        (link) => links.serve(link),
-        (error: Error) => links.admission.report(error),
-      );
-    },
-    context,
-    log,
-  });
-  scope.defer(() => acceptor.close());
   const listener =
     engine === undefined || plain === undefined
       ? await listen(config.listen, 'host', (stream) => acceptor.accept(stream), log, { peers, bridge })

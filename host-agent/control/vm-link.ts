@@ -3,6 +3,7 @@
  * may wait a little for one that is coming back. A shim that started anew replaces the old one, whose
  * dedicated streams are then dead.
  */
+import { timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
@@ -14,6 +15,8 @@ import type { Logger } from '../../shared/logger.ts';
 import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
+import { SparePool } from '../data/spare-pool.ts';
+import { SocketShelf, type SpareShelf } from '../data/spare-shelf.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
 import type { VmView } from './api.ts';
 
@@ -42,7 +45,15 @@ export interface VmPath {
   /** Carries sessions of the multiplexed lane. */
   readonly carrier: SessionCarrier;
   /** Connections have dedicated streams from now on. */
-  up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
+  up(link: {
+    streams: PeerStreams;
+    streamKey: Buffer;
+    udpFlows: boolean;
+    /** Where they are dialled, or a shelf of `newShelf` where they come from. */
+    via: PlainAddress | SpareShelf;
+  }): void;
+  /** A shelf for the spare streams of a link, from which others take them too. */
+  newShelf(tcp: boolean): SpareShelf;
   /** Connections are channels of a session that a worker carries. */
   upCarried(session: CarriedSession): void;
   down(): void;
@@ -55,6 +66,8 @@ export interface StreamOpener {
   readonly traits: TransportTraits;
   /** Where it dials, where others can dial there as well. */
   readonly address?: PlainAddress;
+  /** Streams that arrive are TCP. */
+  readonly tcp?: boolean;
   dial(signal: AbortSignal): Promise<Socket>;
 }
 
@@ -63,6 +76,9 @@ export class VmLink implements LinkSource {
   readonly admission: Admission;
   private readonly options: VmLinkOptions;
   private active: ActiveLink | undefined;
+  /** The streams that the shim opens for the link in use, where we cannot. */
+  private spares: SparePool | undefined;
+  private spareKey: Buffer | undefined;
   private streams = new PeerStreams();
   private instance: string | undefined;
   private lastStreamId = 0;
@@ -98,7 +114,7 @@ export class VmLink implements LinkSource {
       ...(readToken === undefined ? {} : { readToken }),
       admission: this.admission,
       ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
-      chooseLane: (peerKnowsDedicated) => chooseLane(traits, lane, peerKnowsDedicated).lane,
+      chooseLane: (peer) => chooseLane(traits, lane, peer).lane,
       identity,
       dialled,
       legacyPeer,
@@ -116,16 +132,21 @@ export class VmLink implements LinkSource {
   async serve(link: Link, opener: StreamOpener): Promise<void> {
     const { lane: preference, log, path, claims, signal } = this.options;
     if (signal.aborted) return link.close();
-    const { lane, why } = chooseLane(opener.traits, preference, link.has('dedicated'));
+    const { lane, why } = chooseLane(opener.traits, preference, link.lanePeer);
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
     this.active?.link.close(new BridgeError('LINK_LOST', 'a newer link has taken its place'));
     this.takeInstance(link.peer?.instance);
+    const shelf =
+      lane === 'dedicated' && opener.traits.whoDials === 'vm'
+        ? (path?.newShelf(opener.tcp === true) ?? new SocketShelf())
+        : undefined;
+    const spares = shelf && new SparePool({ shelf, ask: (count) => link.send({ type: 'spares', count }) });
     const active: ActiveLink = {
       link,
       lane,
       streams: this.streams,
-      dial: (signal) => opener.dial(signal),
+      dial: (signal) => spares?.take(signal) ?? opener.dial(signal),
       nextStreamId: () => {
         if (path !== undefined) return path.nextStreamId();
         this.lastStreamId = (this.lastStreamId + 1) >>> 0;
@@ -133,30 +154,43 @@ export class VmLink implements LinkSource {
       },
     };
     this.active = active;
+    this.spares?.close();
+    this.spares = spares;
+    this.spareKey = spares && link.streamKey;
     this.streams.linkUp(link);
-    const { address } = opener;
+    const via = shelf ?? opener.address;
     const { carried } = link;
     if (carried !== undefined) path?.upCarried(carried);
-    else if (lane === 'dedicated' && address !== undefined)
+    else if (lane === 'dedicated' && via !== undefined)
       path?.up({
         streams: this.streams,
         streamKey: link.streamKey,
         udpFlows: link.has('udp-flows'),
-        address,
+        via,
       });
     else path?.down();
     const peer = link.peer?.implementation ?? 'a vpnkit peer';
     const carrier = carrierOf(link, lane, path !== undefined);
     log.info({ peer, lane, why, carrier }, `link is up (${lane} lane, carried by ${carrier})`);
+    spares?.begin();
     claims?.linkUp(link);
     for (const waiter of [...this.waiters]) waiter(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
+    spares?.close();
     if (this.active !== active) return;
     this.active = undefined;
     path?.down();
     claims?.linkDown();
     this.streams.linkDown();
+  }
+
+  /** Takes over a spare stream of the link that was up last. @throws BridgeError PERMISSION_DENIED for one of another link */
+  addSpare(streamKey: Buffer, stream: Socket): void {
+    const { spares, spareKey } = this;
+    if (spares === undefined || spareKey === undefined || !timingSafeEqual(streamKey, spareKey))
+      throw new BridgeError('PERMISSION_DENIED', 'a spare stream carries the key of no link that takes any');
+    spares.add(stream);
   }
 
   whenUp(signal: AbortSignal): Promise<ActiveLink> {
@@ -195,6 +229,7 @@ export class VmLink implements LinkSource {
     this.options.claims?.close();
     this.admission.close();
     this.streams.end();
+    this.spares?.close();
     this.active?.link.close();
   }
 

@@ -25,12 +25,13 @@ import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
 import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
-import type { Lane } from '../transport/choose.ts';
+import type { Lane, LanePeer } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
+import { Liveness } from './liveness.ts';
 import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
 import { SessionHeart } from './session-heart.ts';
@@ -81,13 +82,15 @@ export interface LinkOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Host: the lane of this link, once the peer has said hello. */
-  readonly chooseLane?: (peerKnowsDedicated: boolean) => Lane;
+  readonly chooseLane?: (peer: LanePeer) => Lane;
   /** Who carries the sessions of the multiplexed lane, where that is not this thread. */
   readonly carrier?: SessionCarrier;
   /** The peer opened a channel of a session that this thread carries. */
   readonly onChannel: (channel: Channel, link: Link) => void;
   /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
   readonly onStreamKey?: (link: Link) => void;
+  /** Shim, where it dialled: the host wants so many spare streams to be open. */
+  readonly onSpares?: (count: number, link: Link) => void;
   /** The peer aborts one of its or our dedicated streams. */
   readonly onStreamReset: (streamId: number, errno: number, link: Link) => void;
 }
@@ -111,6 +114,7 @@ export class Link {
   private elsewhere: CarriedSession | undefined;
   private ended = false;
   private heart: SessionHeart | undefined;
+  private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
 
@@ -123,6 +127,7 @@ export class Link {
     this.closed = promise;
     this.over = (reason) => {
       this.ended = true;
+      this.liveness.end();
       clearInterval(this.ticking);
       resolve(reason);
     };
@@ -141,6 +146,11 @@ export class Link {
 
   has(feature: Feature): boolean {
     return this.features.has(feature);
+  }
+
+  /** What the peer knows, as far as the lane goes. */
+  get lanePeer(): LanePeer {
+    return { dedicated: this.has('dedicated'), spares: this.has('spare-streams') };
   }
 
   /** Sends a control message. @throws BridgeError UNSUPPORTED when the peer takes none */
@@ -165,6 +175,14 @@ export class Link {
     (this.elsewhere ?? this.session).sendStreamReset(streamId, errno);
   }
 
+  /**
+   * Asks the peer whether it is alive now: resolves with true when it has answered, with false when the link is over
+   * before; undefined where it cannot be asked, or where another thread carries the session.
+   */
+  askWhetherAlive(): Promise<boolean> | undefined {
+    return this.has('ping') && this.here !== undefined ? this.liveness.ask() : undefined;
+  }
+
   /** Ends the link; every channel on it is reset. */
   close(reason = new BridgeError('LINK_LOST', 'we closed the link')): void {
     this.elsewhere?.close(reason);
@@ -175,7 +193,7 @@ export class Link {
   async begin(): Promise<void> {
     const { identity, chooseLane } = this.options;
     const host = identity.role === 'host';
-    if (host) this.lane = chooseLane?.(this.has('dedicated'));
+    if (host) this.lane = chooseLane?.(this.lanePeer);
     const moveAway = host ? this.mover : undefined;
     if (moveAway !== undefined) await moveAway();
     else this.carryHere();
@@ -212,9 +230,12 @@ export class Link {
     const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
     const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
       open: (channel) => onChannel(channel, this),
-      control: (payload) => this.inbox.take(decodeControl(payload)),
+      control: (payload) => this.hear(decodeControl(payload)),
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
-      pong: (number) => this.heart?.pong(number),
+      pong: (number) => {
+        this.heart?.pong(number);
+        this.liveness.pong(number);
+      },
       writable: () => driver.schedule(),
     });
     this.here = { session, driver };
@@ -225,7 +246,7 @@ export class Link {
     const carried = await carrier.carry(stream, this.settings, {
       control: (payload) => {
         try {
-          this.inbox.take(decodeControl(payload));
+          this.hear(decodeControl(payload));
         } catch (error) {
           carried.close(error as BridgeError);
         }
@@ -235,6 +256,15 @@ export class Link {
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
+  }
+
+  /** @throws BridgeError PROTOCOL, and what handlers throw */
+  private hear(message: ControlMessage): void {
+    if (message.type !== 'spares') return this.inbox.take(message);
+    const { onSpares } = this.options;
+    if (onSpares === undefined || this.lane !== 'dedicated')
+      throw new BridgeError('PROTOCOL', 'spare streams are wanted where nobody opens any');
+    onSpares(message.count, this);
   }
 
   /** In the thread that carries the session, so that a busy other one is not taken for a dead peer. */

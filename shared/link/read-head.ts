@@ -6,6 +6,7 @@ export interface HeadOptions {
   readonly what: string;
   /** More bytes than this without a result are refused. */
   readonly maxBytes: number;
+  /** Infinity for a stream that may say nothing for as long as it likes. */
   readonly timeoutMs: number;
   /** Gives up; without it the caller gives up by destroying the stream. */
   readonly signal?: AbortSignal;
@@ -64,10 +65,13 @@ export function readHead<T>(
         }),
       );
     const onAbort = (): void => fail(new BridgeError('CANCELLED', `reading the ${what} was cancelled`));
-    const timer = setTimeout(
-      () => fail(new BridgeError('TIMEOUT', `no ${what} within ${timeoutMs / 1000} s`)),
-      timeoutMs,
-    );
+    const timer =
+      timeoutMs === Number.POSITIVE_INFINITY
+        ? undefined
+        : setTimeout(
+            () => fail(new BridgeError('TIMEOUT', `no ${what} within ${timeoutMs / 1000} s`)),
+            timeoutMs,
+          );
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     stream.on('data', onData);

@@ -9,21 +9,29 @@ export const LANES = ['auto', 'dedicated', 'multiplexed'] as const;
 export type LanePreference = (typeof LANES)[number];
 export type Lane = 'dedicated' | 'multiplexed';
 
+/** What the shim at the other end knows. */
+export interface LanePeer {
+  readonly dedicated: boolean;
+  /** It opens dedicated streams itself when it is asked to. */
+  readonly spares: boolean;
+}
+
 /**
- * Picks how connections travel. A dedicated stream needs a transport with many streams and half-close both
- * ways that the host can dial, and a peer that knows dedicated streams.
+ * Picks how connections travel. A dedicated stream needs a transport with many streams and half-close both ways, and a
+ * peer that knows dedicated streams, and how to open them where only the VM can dial.
  * @returns the lane, and why it is not the dedicated one
  */
 export function chooseLane(
   traits: TransportTraits,
   preference: LanePreference,
-  peerKnowsDedicated: boolean,
+  peer: LanePeer,
 ): { lane: Lane; why: string } {
   if (preference === 'multiplexed') return { lane: 'multiplexed', why: 'asked for' };
   if (!traits.manyStreams) return { lane: 'multiplexed', why: 'the transport carries one stream only' };
   if (!traits.halfClose) return { lane: 'multiplexed', why: 'the transport has no half-close' };
-  if (traits.whoDials === 'vm') return { lane: 'multiplexed', why: 'only the VM can open streams' };
-  if (!peerKnowsDedicated) return { lane: 'multiplexed', why: 'the peer knows no dedicated streams' };
+  if (!peer.dedicated) return { lane: 'multiplexed', why: 'the peer knows no dedicated streams' };
+  if (traits.whoDials === 'vm' && !peer.spares)
+    return { lane: 'multiplexed', why: 'only the VM can open streams, and its shim does not know how' };
   return {
     lane: 'dedicated',
     why: preference === 'dedicated' ? 'asked for' : 'the transport is able to carry it',

@@ -9,6 +9,7 @@ import { type BenchOptions, parseOptions, USAGE } from './options.ts';
 import { writeBetweenMarkers } from './page.ts';
 import { BASELINES, PEERS, whyNot } from './peers/known.ts';
 import type { Peer } from './peers/peer.ts';
+import { measureProxy, proxyTable } from './proxy.ts';
 import { measurePeer, measuresOf, type Outcome } from './round.ts';
 import { markdown, summarize, type TableOptions, tableOf, WIDE } from './table.ts';
 
@@ -122,6 +123,12 @@ function withEarlier(paths: readonly string[], current: Recorded): Recorded {
   return { ...last, outcomes: all.flatMap(({ outcomes }) => outcomes) };
 }
 
+async function runProxy(): Promise<number> {
+  await warnIfBusy();
+  console.log(proxyTable(await measureProxy()));
+  return 0;
+}
+
 async function run(options: BenchOptions): Promise<number> {
   const interrupted = new AbortController();
   const client = new LoadClient();
@@ -163,6 +170,7 @@ try {
 }
 try {
   if (options?.help === true) console.log(USAGE);
+  else if (options?.proxy === true) process.exitCode = await runProxy();
   else if (options !== undefined) process.exitCode = await run(options);
 } catch (error) {
   console.error(`bench failed: ${messageOf(error)}`);

@@ -5,11 +5,14 @@ import type { Peer } from './peers/peer.ts';
 
 const DEFAULT_ROUNDS = 3;
 const DEFAULT_SECONDS = 1;
+/** A measure of no forwarder. */
+const PROXY = 'proxy';
 
 export const USAGE = `usage: npm run bench -- [options]
   --rounds N         how often each peer is measured (${DEFAULT_ROUNDS})
   --seconds S        how long each measure takes (${DEFAULT_SECONDS})
-  --only NAME,...    of ${MEASURES.map(({ name }) => name).join(', ')}
+  --only NAME,...    of ${MEASURES.map(({ name }) => name).join(', ')};
+                     alone: ${PROXY}, what portferry-proxy costs a port, printed only
   --peers NAME,...   of ${PEERS.map(({ name }) => name).join(', ')}
   --json FILE        writes every figure of every round there
   --with FILE,...    adds the rounds of such files to the tables; with --rounds 0 there are no others
@@ -18,6 +21,8 @@ export const USAGE = `usage: npm run bench -- [options]
 export interface BenchOptions {
   readonly rounds: number;
   readonly seconds: number;
+  /** Only what portferry-proxy costs. */
+  readonly proxy: boolean;
   readonly measures: readonly Measure[];
   readonly peers: readonly Peer[];
   readonly json: string | undefined;
@@ -41,6 +46,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       help: { type: 'boolean' },
     },
   });
+  const proxy = values.only === PROXY;
   const rounds = Number(values.rounds ?? DEFAULT_ROUNDS);
   const seconds = Number(values.seconds ?? DEFAULT_SECONDS);
   const least = values.with === undefined ? 1 : 0;
@@ -50,7 +56,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
   return {
     rounds,
     seconds,
-    measures: pick('--only', values.only, MEASURES),
+    proxy,
+    measures: pick('--only', proxy ? undefined : values.only, MEASURES),
     peers: pick('--peers', values.peers, PEERS),
     json: values.json,
     earlier: values.with?.split(',') ?? [],

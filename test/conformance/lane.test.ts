@@ -4,28 +4,33 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../shared/logger.ts';
 import { engines, whyNotLinux } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
 
 const cases = [
-  ['dedicated', 'unix', 'portable'],
-  ['multiplexed', 'unix', 'portable'],
-  ['dedicated', 'tcp', 'portable'],
-  ['multiplexed', 'tcp', 'portable'],
-  ['dedicated', 'unix', 'linux'],
-  ['multiplexed', 'unix', 'linux'],
-  ['dedicated', 'tcp', 'linux'],
-  ['multiplexed', 'tcp', 'linux'],
+  ['dedicated', 'unix', 'portable', 'host'],
+  ['multiplexed', 'unix', 'portable', 'host'],
+  ['dedicated', 'tcp', 'portable', 'host'],
+  ['multiplexed', 'tcp', 'portable', 'host'],
+  ['dedicated', 'unix', 'linux', 'host'],
+  ['multiplexed', 'unix', 'linux', 'host'],
+  ['dedicated', 'tcp', 'linux', 'host'],
+  ['multiplexed', 'tcp', 'linux', 'host'],
+  ['dedicated', 'unix', 'portable', 'shim'],
+  ['dedicated', 'tcp', 'portable', 'shim'],
+  ['dedicated', 'unix', 'linux', 'shim'],
+  ['dedicated', 'tcp', 'linux', 'shim'],
 ] as const;
 
-describe.each(cases)('%s lane over %s, %s engine', (lane, transport, engine) => {
+describe.each(cases)('%s lane over %s, %s engine, the %s dials', (lane, transport, engine, dials) => {
   if (!engines.includes(engine)) return it.skip(`the ${engine} engine does not run here: ${whyNotLinux}`);
   let pair: Joined;
   const servers: Server[] = [];
   const sockets = new Set<Socket>();
 
   beforeAll(async () => {
-    pair = await joinPair(lane, transport, engine);
+    pair = await joinPair(lane, transport, engine, 1, silentLogger(), dials);
   });
   afterAll(async () => {
     for (const socket of sockets) socket.destroy();

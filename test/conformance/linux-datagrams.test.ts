@@ -1,5 +1,6 @@
 /** What only a UDP forward that runs in a thread can get wrong. */
 import { afterEach, describe, it } from 'vitest';
+import { silentLogger } from '../../shared/logger.ts';
 import { engines } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
 import { until } from '../helpers/processes.ts';
@@ -28,8 +29,13 @@ describe.skipIf(!engines.includes('linux'))('UDP of the Linux engine', () => {
     });
   }
 
-  it.each(['host', 'shim'] as const)('is served again when a worker of the %s dies', async (side) => {
-    pair = await joinPair('dedicated', 'unix', 'linux', 1);
+  it.each([
+    ['host', 'host'],
+    ['shim', 'host'],
+    ['host', 'shim'],
+    ['shim', 'shim'],
+  ] as const)('is served again when a worker of the %s dies, the %s dials', async (side, dials) => {
+    pair = await joinPair('dedicated', 'unix', 'linux', 1, silentLogger(), dials);
     const { threads, expose } = pair;
     const echo = await track(udpEcho());
     const port = await expose(`udp:127.0.0.1:0:udp:127.0.0.1:${echo.port}`);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../shared/logger.ts';
 import { engines } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
 import { until } from '../helpers/processes.ts';
@@ -23,8 +24,9 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
   async function start(
     workers: number,
     lane: 'dedicated' | 'multiplexed' = 'dedicated',
+    dials: 'host' | 'shim' = 'host',
   ): Promise<{ pair: Joined; port: number }> {
-    pair = await joinPair(lane, 'unix', 'linux', workers);
+    pair = await joinPair(lane, 'unix', 'linux', workers, silentLogger(), dials);
     echo = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.add(socket);
       socket.on('error', () => {});
@@ -73,26 +75,31 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
     expect(busy()).toHaveLength(1);
   });
 
-  it('spreads connections over all of its workers', async () => {
-    const { pair, port } = await start(3);
-    const idle = { host: [...pair.threads.host!.wakeUps], shim: [...pair.threads.shim!.wakeUps] };
-    const busy = (side: 'host' | 'shim') =>
-      pair.threads[side]!.wakeUps.every((wakeUps, index) => wakeUps - idle[side][index]! > 50);
-    await until('all workers to have been busy', async () => {
-      await Promise.all(Array.from({ length: 20 }, async () => (await client(port)).end()));
-      return busy('host') && busy('shim');
-    });
-  });
+  it.each(['host', 'shim'] as const)(
+    'spreads connections over all of its workers, the %s dials',
+    async (dials) => {
+      const { pair, port } = await start(3, 'dedicated', dials);
+      const idle = { host: [...pair.threads.host!.wakeUps], shim: [...pair.threads.shim!.wakeUps] };
+      const busy = (side: 'host' | 'shim') =>
+        pair.threads[side]!.wakeUps.every((wakeUps, index) => wakeUps - idle[side][index]! > 50);
+      await until('all workers to have been busy', async () => {
+        await Promise.all(Array.from({ length: 20 }, async () => (await client(port)).end()));
+        return busy('host') && busy('shim');
+      });
+    },
+  );
 
   it.each([
-    ['host', 'dedicated'],
-    ['shim', 'dedicated'],
-    ['host', 'multiplexed'],
-    ['shim', 'multiplexed'],
+    ['host', 'dedicated', 'host'],
+    ['shim', 'dedicated', 'host'],
+    ['host', 'multiplexed', 'host'],
+    ['shim', 'multiplexed', 'host'],
+    ['host', 'dedicated', 'shim'],
+    ['shim', 'dedicated', 'shim'],
   ] as const)(
-    'replaces a worker of the %s that dies, and resets its clients, %s lane',
-    async (side, lane) => {
-      const { pair, port } = await start(1, lane);
+    'replaces a worker of the %s that dies, and resets its clients, %s lane, the %s dials',
+    async (side, lane, dials) => {
+      const { pair, port } = await start(1, lane, dials);
       const fate = fateOf(await client(port));
       const [worker] = pair.threads[side]!.threads;
       await worker!.terminate();

@@ -93,7 +93,7 @@ describe.each(engines)('the multiplexed lane, %s engine', (engine) => {
   });
 
   it('takes a shim that dials, and clients that came before it', async () => {
-    alone = await startHostAlone(engine);
+    alone = await startHostAlone(engine, 'multiplexed');
     const echo = await container((socket) => socket.pipe(socket));
     const early = client(await alone.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${echo}`));
     early.write('hello');
@@ -104,7 +104,7 @@ describe.each(engines)('the multiplexed lane, %s engine', (engine) => {
   });
 
   it('ends the link of a peer that overruns a window, and nothing else', async () => {
-    alone = await startHostAlone(engine);
+    alone = await startHostAlone(engine, 'multiplexed');
     const published = await alone.expose('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
     const { signal } = new AbortController();
     const link = async (onChannel: (channel: Channel, stream: Socket) => void) => {

@@ -20,13 +20,10 @@ export const engines: readonly EngineName[] =
   whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];
 
 /** What the integration suites run on. */
-export const lanesAndEngines: ReadonlyArray<readonly ['dedicated' | 'multiplexed', EngineName]> = [
-  ['dedicated', 'portable'],
-  ['multiplexed', 'portable'],
-  ...(engines.includes('linux')
-    ? ([
-        ['dedicated', 'linux'],
-        ['multiplexed', 'linux'],
-      ] as const)
-    : []),
-];
+export const lanesAndEngines = lanesOnEngines('dedicated', 'multiplexed');
+/** Those besides that concern how connections begin and end. */
+export const allLanesAndEngines = lanesOnEngines('dedicated', 'multiplexed', 'shim-dialled');
+
+function lanesOnEngines<Lane extends string>(...lanes: Lane[]): Array<readonly [Lane, EngineName]> {
+  return engines.flatMap((engine) => lanes.map((lane) => [lane, engine] as const));
+}

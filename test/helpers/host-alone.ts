@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startAgent } from '../../host-agent/agent.ts';
 import { hostConfig } from '../../host-agent/config.ts';
-import { silentLogger } from '../../shared/logger.ts';
+import { type Logger, silentLogger } from '../../shared/logger.ts';
 import { claimPort } from '../../shared/portfs/claim-port.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
 import { dial } from '../../shared/transport/dial.ts';
@@ -24,14 +24,17 @@ export interface HostAlone {
   close(): Promise<void>;
 }
 
-/** @param engine as --engine of both */
-export async function startHostAlone(engine: EngineName): Promise<HostAlone> {
-  const log = silentLogger();
+/** @param engine as --engine of both; `lane` as --lane */
+export async function startHostAlone(
+  engine: EngineName,
+  lane: 'auto' | 'multiplexed',
+  log: Logger = silentLogger(),
+): Promise<HostAlone> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
   const address = `unix://${dir}/host.sock`;
   const control = `unix://${dir}/control.sock`;
   const agent = await startAgent(
-    hostConfig({ listen: [address], control: [control], engine, workers: '1' }),
+    hostConfig({ listen: [address], control: [control], lane, engine, workers: '1' }),
     log,
   );
   const { signal } = new AbortController();

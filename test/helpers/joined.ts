@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startAgent } from '../../host-agent/agent.ts';
+import { type Agent, startAgent } from '../../host-agent/agent.ts';
 import { hostConfig } from '../../host-agent/config.ts';
 import type { EngineThreads } from '../../shared/engine/choose.ts';
 import { type Logger, silentLogger } from '../../shared/logger.ts';
@@ -10,7 +10,7 @@ import { claimPort } from '../../shared/portfs/claim-port.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
 import { dial } from '../../shared/transport/dial.ts';
 import { shimConfig } from '../../vm-shim/config.ts';
-import { startShim } from '../../vm-shim/shim.ts';
+import { type Shim, startShim } from '../../vm-shim/shim.ts';
 import { hostPort } from './processes.ts';
 
 export interface Joined {
@@ -29,6 +29,7 @@ let names = 0;
  * @param transport what joins them
  * @param engine as --engine of both
  * @param workers as --workers of both
+ * @param dials which side dials the other
  */
 export async function joinPair(
   lane: 'dedicated' | 'multiplexed',
@@ -36,15 +37,25 @@ export async function joinPair(
   engine: 'portable' | 'linux' = 'portable',
   workers = 1,
   log: Logger = silentLogger(),
+  dials: 'host' | 'shim' = 'host',
 ): Promise<Joined> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-'));
   const listen = transport === 'unix' ? `unix://${dir}/shim.sock` : 'tcp://127.0.0.1:0';
-  const shim = await startShim(shimConfig({ listen, engine, workers: `${workers}` }), log);
   const control = `unix://${dir}/control.sock`;
-  const agent = await startAgent(
-    hostConfig({ connect: [shim.url!], control: [control], lane, engine, workers: `${workers}` }),
-    log,
-  );
+  const both = { engine, workers: `${workers}` };
+  const startHost = (way: { connect: string[] } | { listen: string[] }) =>
+    startAgent(hostConfig({ ...way, control: [control], lane, ...both }), log);
+  const start = (way: { connect: string } | { listen: string }) =>
+    startShim(shimConfig({ ...way, ...both }), log);
+  let shim: Shim;
+  let agent: Agent;
+  if (dials === 'host') {
+    shim = await start({ listen });
+    agent = await startHost({ connect: [shim.url!] });
+  } else {
+    agent = await startHost({ listen: [listen] });
+    shim = await start({ connect: agent.urls[0]! });
+  }
   const { signal } = new AbortController();
   return {
     dir,

@@ -114,6 +114,13 @@ export class ProcessGroup {
     return this.track(startNode(...args));
   }
 
+  /** The processes that run. */
+  get running(): number[] {
+    return this.started
+      .filter(({ child }) => child.exitCode === null && child.signalCode === null)
+      .map(({ pid }) => pid);
+  }
+
   unixUrl(name: string): string {
     return `unix://${this.dir}/${name}`;
   }
@@ -141,7 +148,8 @@ export async function untilLinked(host: Running, api: string, timeoutMs?: number
 }
 
 export type EngineChoice = 'auto' | 'portable' | 'linux';
-export type LaneChoice = 'auto' | 'dedicated' | 'multiplexed';
+/** The last is the dedicated lane where only the shim can dial. */
+export type LaneChoice = 'auto' | 'dedicated' | 'multiplexed' | 'shim-dialled';
 
 /** A host agent and a VM shim joined by a unix socket, with a control tree and an API. */
 export class Pair {
@@ -197,7 +205,14 @@ export class Pair {
   startShim(): Running {
     this.shim = this.group.start(
       'vm-shim',
-      ...['--listen', this.shimUrl, '--port-fs', this.portFsUrl, '--engine', this.engine],
+      ...[
+        this.lane === 'shim-dialled' ? '--connect' : '--listen',
+        this.shimUrl,
+        '--port-fs',
+        this.portFsUrl,
+        '--engine',
+        this.engine,
+      ],
       ...['--log-level', 'debug', ...this.shimOptions],
     );
     return this.shim;
@@ -205,8 +220,8 @@ export class Pair {
 
   startHost(): Running {
     const { linkUrl, controlUrl, api, lane, engine } = this;
-    const args = ['--connect', linkUrl, '--control', controlUrl, '--api', api, '--lane', lane];
-    args.push('--engine', engine, ...this.hostOptions);
+    const args = [lane === 'shim-dialled' ? '--listen' : '--connect', linkUrl, '--control', controlUrl];
+    args.push('--api', api, '--lane', wireLane(lane), '--engine', engine, ...this.hostOptions);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
     return this.host;
   }
@@ -215,7 +230,7 @@ export class Pair {
   async linked(): Promise<void> {
     const { vms } = await untilLinked(this.host, this.api);
     const lanes = vms.map(({ lane }) => lane);
-    if (this.lane !== 'auto' && lanes.some((lane) => lane !== this.lane))
+    if (this.lane !== 'auto' && lanes.some((lane) => lane !== wireLane(this.lane)))
       throw new Error(`asked for the ${this.lane} lane, got ${lanes.join(', ')}`);
   }
 
@@ -269,6 +284,11 @@ export class Pair {
     if (code !== 0) throw new Error(`expose ${spec} failed: ${stderr}`);
     return stdout.trim();
   }
+}
+
+/** As --lane has it. */
+function wireLane(lane: LaneChoice): string {
+  return lane === 'shim-dialled' ? 'dedicated' : lane;
 }
 
 /** The (first) host port of a resolved spec such as `tcp:127.0.0.1,[::1]:8080:tcp:…`; 0 for unix. */

@@ -78,6 +78,16 @@ describe('the benchmark', () => {
     if (process.platform === 'linux') expect(leftOver()).toEqual([]);
   });
 
+  it('measures portferry-proxy in each shell that is installed, and leaves nothing behind', async () => {
+    const bench = startBench('--only', 'proxy');
+    expect(await bench.ended, bench.output()).toBe(0);
+    expect(bench.output()).toMatch(
+      /^\| (?:dash|busybox ash) \|(?: \d+\.\d \|){3} 2 \|(?: \d+\.\d\d \|){2}$/m,
+    );
+    expect(readdirSync(dir)).toEqual([]);
+    expect(leftOver()).toEqual([]);
+  });
+
   it('refuses names that it does not know, with exit code 2', async () => {
     const bench = startBench('--peers', 'carrier-pigeon');
     expect(await bench.ended).toBe(2);

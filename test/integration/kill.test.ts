@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { lanesAndEngines } from '../helpers/engines.ts';
+import { allLanesAndEngines } from '../helpers/engines.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
@@ -38,7 +38,7 @@ function worksAgain(port: number): Promise<boolean> {
   );
 }
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
+describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let echo: StreamServer;
   /** Sends without end to whoever connects. */

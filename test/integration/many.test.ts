@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ForwardList } from '../helpers/api.ts';
-import { lanesAndEngines } from '../helpers/engines.ts';
+import { allLanesAndEngines } from '../helpers/engines.ts';
 import { loopback, Pair, runPortferry, until } from '../helpers/processes.ts';
 import { connectTo, readExactly } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
@@ -8,7 +8,7 @@ import { tcpEcho } from '../helpers/tcp-echo.ts';
 
 const COUNT = 500;
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
+describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let container: StreamServer;
 

@@ -63,6 +63,8 @@ describe('control messages', () => {
     const start = { type: 'start', streamKey: Buffer.alloc(16, 9) } as const;
     expect(decodeControl(encodeControl(start))).toEqual(start);
     expect(decodeControl(encodeControl({ type: 'started' }))).toEqual({ type: 'started' });
+    const spares = { type: 'spares', count: 8 } as const;
+    expect(decodeControl(encodeControl(spares))).toEqual(spares);
   });
 
   it.each([
@@ -71,6 +73,8 @@ describe('control messages', () => {
     ['null', null],
     ['no type', {}],
     ['an unknown type', { type: 'explode' }],
+    ['spares without a count', { type: 'spares' }],
+    ['a count that is none', { type: 'spares', count: -1 }],
     ['a short key', { type: 'start', streamKey: Buffer.alloc(15) }],
     ['a key that is text', { type: 'start', streamKey: '0123456789abcdef' }],
     ['a prototype', { __proto__: { type: 'started' } }],

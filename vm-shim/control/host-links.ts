@@ -12,6 +12,7 @@ import type { Channel } from '../../shared/mux/channel.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
 import type { StreamOwner } from '../data/acceptor.ts';
 import { type IncomingContext, serveIncoming } from '../data/incoming.ts';
+import type { SpareSource } from '../data/spare-streams.ts';
 
 export interface HostLinksOptions {
   readonly identity: LinkIdentity;
@@ -27,6 +28,8 @@ export interface HostLinksOptions {
   readonly keys?: StreamKeys;
   /** Told of links, to claim over them. */
   readonly claims?: { linkUp(link: Link): void; linkDown(link: Link): void };
+  /** Opens spare streams with the key of a link that we dialled. */
+  readonly spares?: (streamKey: Buffer) => SpareSource;
   /** Carries sessions of the multiplexed lane. */
   readonly carrier?: SessionCarrier;
 }
@@ -47,6 +50,7 @@ export class HostLinks {
   private readonly options: HostLinksOptions;
   private readonly hosts = new Map<string, Host>();
   private readonly owners = new Map<string, StreamOwner>();
+  private readonly spares = new Map<Link, SpareSource>();
 
   constructor(options: HostLinksOptions) {
     this.options = options;
@@ -55,7 +59,7 @@ export class HostLinks {
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier, spares } = this.options;
     return establishLink(stream, {
       ...(carrier === undefined ? {} : { carrier }),
       ...(readToken === undefined ? {} : { readToken }),
@@ -66,6 +70,9 @@ export class HostLinks {
       legacyPeer,
       log,
       signal,
+      ...(dialled && spares !== undefined
+        ? { onSpares: (count: number, link: Link) => this.openSpares(link, count, spares) }
+        : {}),
       onChannel: (channel, link) => this.serveChannel(channel, link),
       onStreamKey: (link) => this.admit(link),
       onStreamReset: (streamId, errno, link) =>
@@ -116,6 +123,20 @@ export class HostLinks {
     host.link = link;
     keys.addKey(link.streamKey, host.streams, link.has('udp-flows'));
     void link.closed.then(() => keys.removeKey(link.streamKey));
+  }
+
+  private openSpares(link: Link, count: number, open: (streamKey: Buffer) => SpareSource): void {
+    let spares = this.spares.get(link);
+    if (spares === undefined) {
+      const opened = open(link.streamKey);
+      spares = opened;
+      this.spares.set(link, spares);
+      void link.closed.then(() => {
+        this.spares.delete(link);
+        opened.end();
+      });
+    }
+    spares.want(count);
   }
 
   private hostOf(link: Link): Host {

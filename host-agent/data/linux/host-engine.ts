@@ -24,8 +24,10 @@ import { encodeDetails } from '../../../shared/stream-details.ts';
 import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { BackendPort } from '../backend-watch.ts';
 import type { DataLimits } from '../forward.ts';
+import type { SpareShelf } from '../spare-shelf.ts';
 import { dialError, type LinkSource } from '../tunnel.ts';
 import type { DatagramForwardOrder } from './datagram-orders.ts';
+import { DescriptorShelf } from './descriptor-shelf.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
 import { LinuxForward } from './linux-forward.ts';
 import {
@@ -38,6 +40,7 @@ import {
   MAX_VMS,
   type PathOrder,
 } from './orders.ts';
+import { SpareCells } from './spare-cells.ts';
 
 export interface HostEngineOptions {
   readonly libc: Libc;
@@ -67,6 +70,8 @@ export class HostEngine {
   private readonly vms: string[] = [];
   private readonly paths = new Map<number, PathOrder>();
   private readonly forwards = new Map<number, Served>();
+  /** By the number of their path. */
+  private readonly shelves = new Map<number, DescriptorShelf>();
   private lastForward = 0;
   private lastPath = 0;
   /** Dials whose answer is awaited. */
@@ -112,7 +117,13 @@ export class HostEngine {
   pathOf(name: string): {
     readonly carrier: SessionCarrier;
     upCarried(session: CarriedSession): void;
-    up(link: { streams: PeerStreams; streamKey: Buffer; udpFlows: boolean; address: PlainAddress }): void;
+    up(link: {
+      streams: PeerStreams;
+      streamKey: Buffer;
+      udpFlows: boolean;
+      via: PlainAddress | SpareShelf;
+    }): void;
+    newShelf(tcp: boolean): SpareShelf;
     down(): void;
     nextStreamId(): number;
   } {
@@ -127,12 +138,16 @@ export class HostEngine {
       carrier: this.links,
       upCarried: ({ worker, link }) =>
         announce({ lane: 'multiplexed', number: ++this.lastPath, worker, link }),
-      up: ({ streams, streamKey, udpFlows, address }) => {
-        const sockaddr = encodeSockaddr(transportSockaddr(address));
+      up: ({ streams, streamKey, udpFlows, via }) => {
         const owner = this.streams.numberOf(streams);
-        const number = ++this.lastPath;
-        announce({ lane: 'dedicated', number, owner, streamKey, udpFlows, sockaddr });
+        const path = { lane: 'dedicated', owner, streamKey, udpFlows } as const;
+        if (via instanceof DescriptorShelf) announce({ ...path, number: via.number, via: via.path });
+        else if (isAddress(via)) {
+          const sockaddr = encodeSockaddr(transportSockaddr(via));
+          announce({ ...path, number: ++this.lastPath, via: { sockaddr } });
+        }
       },
+      newShelf: (tcp) => this.newShelf(vm, tcp),
       down: () => {
         Atomics.store(this.shared.paths, vm, 0);
         this.paths.delete(vm);
@@ -248,6 +263,22 @@ export class HostEngine {
     return this.pool.give(path.worker, fd, { type: 'client', forward: forward.id, fd });
   }
 
+  private newShelf(vm: number, tcp: boolean): DescriptorShelf {
+    const { libc, sockets, pool } = this;
+    const number = ++this.lastPath;
+    const cells = new SpareCells(pool.count);
+    const shelf = new DescriptorShelf({
+      ...{ libc, sockets, cells, number, tcp },
+      give: (worker, fd) => pool.give(worker, fd, { type: 'spare', vm, number, fd }),
+      over: () => {
+        this.shelves.delete(number);
+        pool.broadcast({ type: 'spares-over', vm, number });
+      },
+    });
+    this.shelves.set(number, shelf);
+    return shelf;
+  }
+
   /** Has the datagrams that come on a descriptor carried as a channel. @returns whether a worker carries the link */
   private openChannel(fd: number, { vm, destination, flowIdle }: DatagramForwardOrder): boolean {
     const path = this.paths.get(vm);
@@ -284,6 +315,12 @@ export class HostEngine {
       const served = this.forwards.get(report.forward);
       if (served !== undefined) served.forward.takeClient(report.fd);
       else this.libc.close(report.fd);
+    } else if (report.type === 'spare') {
+      const shelf = this.shelves.get(report.number);
+      if (shelf !== undefined) shelf.offer(report.fd);
+      else this.libc.close(report.fd);
+    } else if (report.type === 'spares-short') {
+      this.shelves.get(report.number)?.onShort();
     } else if (report.type === 'probed') {
       this.probed(report.ticket, report.errno);
     } else if (report.type === 'dial-failed') {
@@ -305,6 +342,7 @@ export class HostEngine {
   private forget(index: number): void {
     this.links.workerDied(index);
     this.datagrams.workerDied(index);
+    for (const { cells } of this.shelves.values()) cells.forget(index);
     for (const [ticket, { worker }] of [...this.probes])
       if (worker === index) this.probed(ticket, ERRNO.ECONNABORTED);
     for (const [id, served] of [...this.forwards]) {
@@ -318,4 +356,8 @@ export class HostEngine {
       this.settle(id, served);
     }
   }
+}
+
+function isAddress(via: PlainAddress | SpareShelf): via is PlainAddress {
+  return 'scheme' in via;
 }

@@ -15,6 +15,7 @@ import type { DatagramContext } from './datagram-route.ts';
 import { ForwardListener } from './forward-listener.ts';
 import { HostPath } from './host-path.ts';
 import type { ChannelPathOrder, HostOrder, HostReport, HostShared, PathOrder } from './orders.ts';
+import type { PathSpares } from './path-spares.ts';
 import { WorkerDatagrams } from './worker-datagrams.ts';
 
 /** The host agent's part of a worker: its forwards, and the ways to the VMs. */
@@ -72,6 +73,11 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
         else this.reactor.close(order.fd);
         return;
       }
+      case 'spare':
+        return this.takeSpare(order.vm, order.number, order.fd);
+      case 'spares-over':
+        this.sparesOf(order.vm, order.number)?.close();
+        return;
       case 'listening':
         this.forwards.get(order.id)?.listenAgain();
         return;
@@ -130,8 +136,21 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     return path?.number === wanted ? path : undefined;
   }
 
+  private sparesOf(vm: number, number: number): PathSpares | undefined {
+    const path = this.paths[vm];
+    return path instanceof HostPath && path.number === number ? path.spares : undefined;
+  }
+
+  private takeSpare(vm: number, number: number, fd: number): void {
+    this.reactor.own(fd);
+    if (this.sparesOf(vm, number)?.serve(this.reactor, fd) === true) return;
+    this.reactor.release(fd);
+    this.worker.post({ type: 'spare', number, fd });
+  }
+
   private setPath(vm: number, path: PathOrder): void {
-    this.paths[vm] = path.lane === 'dedicated' ? new HostPath(path) : path;
+    const short = (number: number): void => this.worker.post({ type: 'spares-short', number });
+    this.paths[vm] = path.lane === 'dedicated' ? new HostPath(path, { ...this.worker, short }) : path;
     for (const forward of this.forwards.values()) if (forward.vm === vm) forward.accept(this.accepts(vm));
   }
 

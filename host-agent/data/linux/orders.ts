@@ -29,8 +29,20 @@ export interface StreamPathOrder {
   readonly streamKey: Uint8Array;
   /** The other end carries all datagrams of a forward on one stream. */
   readonly udpFlows: boolean;
+  /** Where they are dialled, or where those are that the shim has dialled. */
+  readonly via: DialledPath | SparePath;
+}
+
+export interface DialledPath {
   /** Encoded socket address of the transport. */
   readonly sockaddr: Uint8Array;
+}
+
+export interface SparePath {
+  /** Of SpareCells. */
+  readonly spares: Int32Array;
+  /** They are TCP, not unix sockets. */
+  readonly tcp: boolean;
 }
 
 export interface ForwardOrder {
@@ -64,6 +76,10 @@ export type HostOrder =
       readonly destination: Uint8Array;
       readonly details: Uint8Array;
     }
+  /** A spare stream of the path of that number, for a client that waits for one. */
+  | { readonly type: 'spare'; readonly vm: number; readonly number: number; readonly fd: number }
+  /** There are no more spare streams of that path. */
+  | { readonly type: 'spares-over'; readonly vm: number; readonly number: number }
   | { readonly type: 'path'; readonly vm: number; readonly path: PathOrder }
   | { readonly type: 'forward'; readonly forward: ForwardOrder }
   /** Its listener, which was out of listening, listens again. */
@@ -83,6 +99,10 @@ export type HostReport =
   | LinkReport
   /** A client that has to be served on the main thread; its descriptor is the main thread's now. */
   | { readonly type: 'client'; readonly forward: number; readonly fd: number }
+  /** A spare stream that nobody waits for any more; its descriptor is the main thread's now. */
+  | { readonly type: 'spare'; readonly number: number; readonly fd: number }
+  /** More clients wait for spare streams. */
+  | { readonly type: 'spares-short'; readonly number: number }
   /** A client of a forward that waits for its container could not be served. */
   | { readonly type: 'dial-failed'; readonly forward: number; readonly errno: number }
   | { readonly type: 'probed'; readonly ticket: number; readonly errno: number }

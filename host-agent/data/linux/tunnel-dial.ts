@@ -6,11 +6,13 @@ import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
+import { STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import { StreamDial } from '../../../shared/platform/linux/stream-dial.ts';
 import type { Abortable, WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { HostPath } from './host-path.ts';
 import type { HostShared } from './orders.ts';
+import type { SpareClient } from './path-spares.ts';
 
 /** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
 const ANSWER_MS = 20_000;
@@ -27,12 +29,15 @@ export interface TunnelSource {
   readonly fields: Uint8Array;
 }
 
-export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial implements Abortable {
+export abstract class TunnelDial<Source extends TunnelSource>
+  extends StreamDial
+  implements Abortable, SpareClient
+{
   readonly path: HostPath;
   protected readonly source: Source;
   /** 0 before a preface was sent. */
   private streamId = 0;
-  private phase: 'connecting' | 'answering' | 'over' = 'connecting';
+  private phase: 'connecting' | 'waiting' | 'answering' | 'over' = 'connecting';
   private answer: Buffer | undefined;
 
   constructor(path: HostPath, source: Source) {
@@ -69,6 +74,29 @@ export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial
     return 0;
   }
 
+  /** Where the shim opens the streams: takes one of them. */
+  protected override begin(): void {
+    const { spares } = this.path;
+    if (spares === undefined) return super.begin();
+    const fd = spares.take(this.reactor, this);
+    if (fd >= 0) return this.served(fd);
+    this.phase = 'waiting';
+    this.setDeadline(this.path.withinMs);
+  }
+
+  served(fd: number): void {
+    this.clearDeadline();
+    this.phase = 'connecting';
+    this.fd = fd;
+    const errno = this.reactor.watch(fd, STREAM_MASK, this);
+    if (errno === 0) this.connected();
+    else this.failed(errno, 'epoll_ctl');
+  }
+
+  denied(errno: number): void {
+    this.failed(errno, 'waiting for a stream of the shim');
+  }
+
   override ready(flags: number): void {
     if (this.phase === 'answering') this.readAnswer(flags);
     else super.ready(flags);
@@ -76,7 +104,10 @@ export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial
 
   override expired(): void {
     if (this.phase === 'answering') this.failed(ERRNO.ETIMEDOUT, 'the shim did not answer');
-    else super.expired();
+    else if (this.phase === 'waiting') {
+      this.path.spares?.leave(this);
+      this.failed(ERRNO.ETIMEDOUT, 'the shim opened no stream');
+    } else super.expired();
   }
 
   resetByPeer(errno: number): void {
@@ -91,6 +122,7 @@ export abstract class TunnelDial<Source extends TunnelSource> extends StreamDial
     // The shim may be about to say yes: it must not take our close for an end.
     if (this.phase === 'answering') this.announce(this.giveUp(), ERRNO.ECANCELED);
     else this.closeFd();
+    if (this.phase === 'waiting') this.path.spares?.leave(this);
     this.phase = 'over';
   }
 

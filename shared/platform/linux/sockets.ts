@@ -1,4 +1,5 @@
 /** Stream sockets of one thread, all of them non-blocking and close-on-exec. A failure of `open…` leaves nothing open. */
+import { ERRNO } from '../../errors.ts';
 import type { Arena, Piece } from './arena.ts';
 import {
   AF_INET6,
@@ -189,6 +190,11 @@ export class Sockets {
    */
   probe(fd: number): number {
     return this.libc.send(fd, this.option.address, 0, MSG_NOSIGNAL) < 0 ? this.libc.errno() : 0;
+  }
+
+  /** Whether a stream lives on which the peer is to say nothing yet; a byte of what it says is lost. */
+  isSilent(fd: number): boolean {
+    return this.libc.read(fd, this.option.address, 1) < 0 && this.libc.errno() === ERRNO.EAGAIN;
   }
 
   shutdownWrite(fd: number): void {

@@ -13,6 +13,14 @@ import type { StreamTarget, TargetCache } from './target-cache.ts';
 
 const HEAD_MS = 10_000;
 
+/** Whoever opened a stream that is unused until its preface comes. */
+export interface SpareOwner {
+  /** The preface has come. */
+  used(): void;
+  /** It was closed before that. */
+  lost(why: string): void;
+}
+
 /**
  * A stream that was just accepted, until it has said what it is; the counterpart of data/acceptor.ts. Links are the
  * main thread's, and so are datagrams in vpnkit's frames.
@@ -20,16 +28,24 @@ const HEAD_MS = 10_000;
 export class IncomingStream implements Watcher, Timed {
   private readonly shim: ShimWorker;
   private readonly fd: number;
-  private readonly deadline: Deadline;
+  private readonly spare: SpareOwner | undefined;
+  private deadline: Deadline | undefined;
   private head: Buffer = Buffer.alloc(0);
   private done = false;
+  private unused: boolean;
 
-  /** Takes over the descriptor. */
-  constructor(shim: ShimWorker, fd: number) {
+  /** Takes over the descriptor; that of a spare stream is watched already, and may be silent for as long as it likes. */
+  constructor(shim: ShimWorker, fd: number, spare?: SpareOwner) {
     this.shim = shim;
     this.fd = fd;
+    this.spare = spare;
+    this.unused = spare !== undefined;
     const { reactor } = shim;
-    this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
+    if (spare !== undefined) {
+      reactor.hand(fd, this);
+      return;
+    }
+    this.awaitHead();
     const errno = reactor.watch(fd, STREAM_MASK, this);
     if (errno !== 0) this.refuse(`epoll_ctl failed (${errno})`);
     else this.read(0); // whoever connects writes at once, so that the bytes are mostly there
@@ -43,11 +59,18 @@ export class IncomingStream implements Watcher, Timed {
     this.read(flags);
   }
 
+  /** A spare stream that nobody needs any more. */
+  drop(): void {
+    this.finish();
+    this.shim.reactor.close(this.fd);
+  }
+
   private read(flags: number): void {
     const { libc, buffer } = this.shim.reactor;
     const count = libc.read(this.fd, buffer.address, COPY_BYTES);
     if (count < 0 && libc.errno() === ERRNO.EAGAIN) return;
     if (count <= 0) return this.refuse('the other side closed before its first two bytes');
+    if (this.unused) this.use();
     const fresh = buffer.bytes.subarray(0, count);
     const bytes = this.head.length === 0 ? fresh : Buffer.concat([this.head, fresh]);
     let decoded: ReturnType<TargetCache['decode']>;
@@ -121,13 +144,25 @@ export class IncomingStream implements Watcher, Timed {
   private refuse(why: string): void {
     this.finish();
     this.shim.reactor.close(this.fd);
-    this.shim.log.warn({}, `stream refused: ${why}`);
+    if (this.unused) this.spare?.lost(why);
+    else this.shim.log.warn({}, `stream refused: ${why}`);
+  }
+
+  private use(): void {
+    this.unused = false;
+    this.awaitHead();
+    this.spare?.used();
+  }
+
+  private awaitHead(): void {
+    const { reactor } = this.shim;
+    this.deadline = reactor.deadlinesOf(HEAD_MS).add(this, reactor.now);
   }
 
   private finish(): void {
     if (this.done) return;
     this.done = true;
-    removeDeadline(this.deadline);
-    this.shim.unknown.give();
+    if (this.deadline !== undefined) removeDeadline(this.deadline);
+    if (this.spare === undefined) this.shim.unknown.give();
   }
 }

@@ -14,6 +14,16 @@ export interface ListenOrder {
   readonly refused: Int32Array;
 }
 
+/** All workers together keep `count` streams open and unused that begin with `head`. */
+export interface SparesOrder {
+  /** Of their link, in hex. */
+  readonly key: string;
+  readonly head: Uint8Array;
+  /** Encoded, of the transport. */
+  readonly sockaddr: Uint8Array;
+  readonly count: number;
+}
+
 export type ShimOrder =
   | StreamOrder
   | LinkOrder
@@ -25,7 +35,10 @@ export type ShimOrder =
    * have u32 frames.
    */
   | { readonly type: 'key'; readonly key: string; readonly owner: number; readonly udpFlows: boolean }
-  | { readonly type: 'key-gone'; readonly key: string };
+  | { readonly type: 'key-gone'; readonly key: string }
+  | { readonly type: 'spares'; readonly spares: SparesOrder }
+  /** The link of that key is over. */
+  | { readonly type: 'spares-over'; readonly key: string };
 
 export type ShimReport =
   | StreamReport

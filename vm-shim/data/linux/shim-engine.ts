@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Limit } from '../../../shared/limit.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
+import { MAX_SPARES } from '../../../shared/link/spare-wish.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { adoptSocket } from '../../../shared/platform/linux/adopt-socket.ts';
 import { Arena } from '../../../shared/platform/linux/arena.ts';
@@ -19,12 +20,14 @@ import { encodeSockaddr, familyOf, transportSockaddr } from '../../../shared/pla
 import { Sockets } from '../../../shared/platform/linux/sockets.ts';
 import { WorkerPool } from '../../../shared/platform/linux/worker-pool.ts';
 import { workerUrl } from '../../../shared/platform/linux/worker-url.ts';
+import { encodeSpareHead } from '../../../shared/spare-head.ts';
 import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { Bridge } from '../../../shared/transport/bridge.ts';
 import { type ListenOptions, listening } from '../../../shared/transport/listen.ts';
 import { HOST_ONLY } from '../../../shared/transport/peer-cids.ts';
 import type { StreamListener } from '../../../shared/transport/transport.ts';
-import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared } from './orders.ts';
+import type { SpareSource } from '../spare-streams.ts';
+import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared, type SparesOrder } from './orders.ts';
 
 export interface ShimEngineOptions {
   readonly libc: Libc;
@@ -45,6 +48,7 @@ export class ShimEngine {
   private readonly streams: MainStreams;
   private readonly sockets: Sockets;
   private readonly keys = new Map<string, { owner: number; udpFlows: boolean }>();
+  private readonly spares = new Map<string, SparesOrder>();
   private listener: Listener | undefined;
   private listenOrder: ShimOrder | undefined;
   private bridge: Bridge | undefined;
@@ -104,6 +108,24 @@ export class ShimEngine {
     if (this.keys.delete(key)) this.pool.broadcast({ type: 'key-gone', key });
   }
 
+  /** Has the workers keep spare streams of a link open. @param bridge for what the main thread cannot use itself */
+  openSpares(streamKey: Buffer, address: PlainAddress, bridge: Bridge | undefined): SpareSource {
+    this.bridge = address.scheme === 'vsock' ? bridge : undefined;
+    const key = streamKey.toString('hex');
+    const head = encodeSpareHead(streamKey);
+    const sockaddr = encodeSockaddr(transportSockaddr(address));
+    return {
+      want: (wanted) => {
+        const spares = { key, head, sockaddr, count: Math.min(wanted, MAX_SPARES) };
+        this.spares.set(key, spares);
+        this.pool.broadcast({ type: 'spares', spares });
+      },
+      end: () => {
+        if (this.spares.delete(key)) this.pool.broadcast({ type: 'spares-over', key });
+      },
+    };
+  }
+
   close(): Promise<void> {
     return this.pool.close({ type: 'stop' });
   }
@@ -137,6 +159,7 @@ export class ShimEngine {
 
   private briefing(): ShimOrder[] {
     const orders: ShimOrder[] = [...this.keys].map(([key, known]) => ({ type: 'key', key, ...known }));
+    for (const spares of this.spares.values()) orders.push({ type: 'spares', spares });
     if (this.listener !== undefined && this.listenOrder !== undefined) orders.push(this.listenOrder);
     return orders;
   }

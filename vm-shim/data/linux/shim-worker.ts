@@ -8,13 +8,15 @@ import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts'
 import { PeerCheck } from '../../../shared/platform/linux/peer-check.ts';
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform/linux/side.ts';
+import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { DatagramExits, type DatagramTunnel, type UdpTarget } from './datagram-exits.ts';
 import { IncomingChannel } from './incoming-channel.ts';
 import { IncomingStream } from './incoming-stream.ts';
-import type { ShimOrder, ShimReport, ShimShared } from './orders.ts';
+import type { ShimOrder, ShimReport, ShimShared, SparesOrder } from './orders.ts';
 import { TargetCache } from './target-cache.ts';
+import { WorkerSpares } from './worker-spares.ts';
 
 const MAX_ACCEPTS = 32;
 /** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
@@ -47,6 +49,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   private readonly datagrams = new Set<DatagramExits>();
   private batches: Batches | undefined;
   private readonly connections = new Set<Carried>();
+  private readonly spares = new Map<string, WorkerSpares>();
   private peers: PeerCheck | undefined;
   private listenFd = -1;
   private listening = false;
@@ -92,7 +95,14 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
       case 'key-gone':
         this.owners.delete(order.key);
         return;
+      case 'spares':
+        return this.wantSpares(order.spares);
+      case 'spares-over':
+        this.spares.get(order.key)?.end();
+        this.spares.delete(order.key);
+        return;
       case 'stop':
+        for (const spares of this.spares.values()) spares.end();
         for (const connection of [...this.connections]) connection.stop();
         for (const exits of [...this.datagrams]) exits.stop();
         this.links.closeAll();
@@ -173,6 +183,17 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
       else this.reactor.close(fd);
       if (this.isAhead()) return this.rotate();
     }
+  }
+
+  private wantSpares(order: SparesOrder): void {
+    this.kind = tunnelKind(familyOf(Buffer.from(order.sockaddr)));
+    let spares = this.spares.get(order.key);
+    if (spares === undefined) {
+      spares = new WorkerSpares(this, order);
+      this.spares.set(order.key, spares);
+    }
+    const { index, count } = this.worker;
+    spares.want(Math.floor((order.count + count - 1 - index) / count));
   }
 
   private listen(): void {
