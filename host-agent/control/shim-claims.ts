@@ -12,9 +12,6 @@ import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import { type HeldClaim, reconcile } from './reconcile.ts';
 
-/** How long claims outlive the link that they were made over, milliseconds. */
-export const GRACE_MS = 30_000;
-
 /** What is needed of a link. */
 export type ClaimLink = Pick<Link, 'peer' | 'has' | 'send' | 'receive'>;
 
@@ -22,7 +19,8 @@ export interface ShimClaimsOptions {
   readonly table: Pick<ForwardTable, 'claim' | 'release'>;
   readonly vm: string;
   readonly log: Logger;
-  readonly graceMs?: number;
+  /** How long claims outlive the link that they were made over, milliseconds. */
+  readonly graceMs: number;
 }
 
 class Held implements HeldClaim {
@@ -76,7 +74,7 @@ export class ShimClaims {
     this.link = undefined;
     clearTimeout(this.grace);
     if (this.held.size === 0) return;
-    const { vm, log, graceMs = GRACE_MS } = this.options;
+    const { vm, log, graceMs } = this.options;
     this.grace = setTimeout(() => {
       const claims = this.held.size;
       log.warn({ vm, claims }, `no link for ${graceMs / 1000} s: the claims of the VM shim end`);
