@@ -3,6 +3,7 @@
  * link is lost and comes back within a grace period, are compared with what it wants on every new link, and end when
  * another instance says hello, so that a VM that started anew is not refused by its own ghost.
  */
+import { setImmediate as othersTurn } from 'node:timers/promises';
 import { MAX_CLAIMS, refusal, type WantedClaim } from '../../shared/claim-messages.ts';
 import type { ControlMessage } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
@@ -130,10 +131,12 @@ export class ShimClaims {
     }
     const held = new Held(wanted);
     this.held.set(held.id, held);
-    this.last = this.last.then(() => {
+    this.last = this.last.then(async () => {
       if (held.dropped) return;
       held.opening = this.open(held);
-      return held.opening;
+      await held.opening;
+      // Opening a port may wait for nothing; a VM that claims thousands must not keep the others' connections waiting.
+      await othersTurn();
     });
   }
 
