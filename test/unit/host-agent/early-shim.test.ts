@@ -6,6 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { startAgent } from '../../../host-agent/agent.ts';
 import { hostConfig } from '../../../host-agent/config.ts';
+import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 
 it('a shim that dials while the host agent is still starting is let in', async () => {
@@ -26,6 +27,7 @@ it('a shim that dials while the host agent is still starting is let in', async (
       // As soon as the socket is there, which is before `listen` has returned.
       while (!greeted) {
         const stream = connect(path);
+        stream.write(HANDSHAKE_TEXT); // what it is comes first: a listener tells links and spare streams apart by it
         greeted = await new Promise<boolean>((resolve) => {
           stream.once('data', () => resolve(true)).once('error', () => resolve(false));
         });
