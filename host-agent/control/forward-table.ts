@@ -154,7 +154,7 @@ export class ForwardTable {
   async release(claim: Claim, options: { now: boolean; why?: BridgeError } = { now: false }): Promise<void> {
     const entry = claim as Entry;
     if (!this.entries.delete(entry)) return;
-    this.giveBack(entry.vm, entry.spec);
+    this.giveBack(entry.vm, entry.asked);
     this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
     if (!this.closed) entry.onReleased?.(options.why);
     await entry.forward.close({ now: options.now });
