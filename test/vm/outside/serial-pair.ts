@@ -51,7 +51,8 @@ export class SerialPair extends Carrier {
   }
 
   startHost(): void {
-    this.host = startPortferry('host-agent', '--connect', this.url, '--api', this.api);
+    const publish = ['--api', this.api, '--unix-directory', this.folder];
+    this.host = startPortferry('host-agent', '--connect', this.url, ...publish);
   }
 
   async linked(): Promise<void> {
