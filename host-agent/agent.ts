@@ -8,6 +8,7 @@ import { keepLinked } from '../shared/link/reconnect.ts';
 import { StreamSorter } from '../shared/link/stream-sorter.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
+import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
 import { Scope } from '../shared/scope.ts';
@@ -19,37 +20,25 @@ import { dial } from '../shared/transport/dial.ts';
 import { isHostEnd } from '../shared/transport/link-address.ts';
 import { createLinkDialer } from '../shared/transport/link-dialer.ts';
 import { type ListenOptions, listen } from '../shared/transport/listen.ts';
+import { traitsOf } from '../shared/transport/traits.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
+import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
 import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
-import type { DataLimits } from './data/forward.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
-
-/** The most there may be at once. */
-export interface AgentLimits {
-  readonly connections: number;
-  /** Where there are several; one alone may have all. */
-  readonly connectionsPerVm: number;
-  readonly connectionsPerForward: number;
-  readonly flowsPerForward: number;
-}
-
-const LIMITS: AgentLimits = {
-  connections: 16_384,
-  connectionsPerVm: 12_288,
-  connectionsPerForward: 4_096,
-  flowsPerForward: 1_024,
-};
+import { type AgentLimits, LIMITS, VmLimits } from './vm-limits.ts';
 
 export interface Agent {
   /** Where shims and 9P clients are awaited, resolved. */
   readonly urls: readonly string[];
   /** The threads of the Linux engine; undefined with the portable one. */
   readonly threads: EngineThreads | undefined;
+  /** Takes another policy: what it does not allow goes. What else a new configuration says needs a restart. */
+  enforce(config: HostConfig): Promise<void>;
   /** Releases every forward, then ends every link. May be called twice. */
   close(): Promise<void>;
 }
@@ -86,15 +75,25 @@ async function compose(
   const identity = new LinkIdentity('host');
   const links = new Map<string, VmLink>();
   const vms = [...config.connect, ...config.listen].map(({ vm }) => vm);
-  const limitsOf = dataLimits(limits, connections, vms, log);
+  const policy = policyOf(config);
+  const limitsOf = new Map(
+    vms.map((vm) => {
+      const options = { vm, alone: vms.length === 1, defaults: limits, connections, log };
+      return [vm, new VmLimits(policy.of(vm).limits, options)];
+    }),
+  );
+  const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
   const allocator = new PortAllocator(config.portRange);
-  const table = new ForwardTable((vm, spec) => {
-    const options = { links: links.get(vm)!, limits: limitsOf.get(vm)!, allocator, log, vm, engine };
-    return openForward(spec, options);
-  }, log);
+  const open = (vm: string, spec: PortSpec) => {
+    const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
+    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine });
+  };
+  const table = new ForwardTable(open, log, policy);
   for (const vm of vms) {
-    const { legacyPeer, heartbeatMs, lane } = config;
-    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
+    const { legacyPeer, lane } = config.links.get(vm)!;
+    const { heartbeatMs } = config;
+    const workers = engineOf(vm);
+    const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log });
     links.set(
       vm,
@@ -129,7 +128,20 @@ async function compose(
     scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
-  return { urls, threads: engine?.pool };
+  const enforce = (changed: HostConfig): Promise<void> => {
+    const next = policyOf(changed);
+    for (const [vm, each] of limitsOf) {
+      each.apply(next.of(vm).limits);
+      if (each.bytes.perSecond !== undefined && !each.paced && engine !== undefined)
+        log.warn({ vm }, 'bytes-per-second does nothing before a restart: workers carry this VM');
+    }
+    return table.enforce(next);
+  };
+  return { urls, threads: engine?.pool, enforce };
+}
+
+function policyOf({ settings, unixDirectories, portRange }: HostConfig): Policy {
+  return new Policy(settings, { unixDirectories, portRange });
 }
 
 /** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
@@ -147,24 +159,6 @@ async function startEngine(config: HostConfig, limit: Limit, log: Logger): Promi
   if (start === undefined) return undefined;
   const { HostEngine } = await import('./data/linux/host-engine.ts');
   return new HostEngine({ ...start, limit, log });
-}
-
-/** What each VM may use: of several, none may use up what all have together. */
-function dataLimits(
-  limits: AgentLimits,
-  connections: Limit,
-  vms: readonly string[],
-  log: Logger,
-): Map<string, DataLimits> {
-  const { connectionsPerVm, connectionsPerForward, flowsPerForward } = limits;
-  const share = Math.min(connectionsPerVm, Math.ceil(connections.max * (3 / 4)));
-  const most = vms.length === 1 ? connections.max : share;
-  return new Map(
-    vms.map((vm) => {
-      const connectionsOfVm = new Limit(`connections of VM "${vm}"`, most, log, limitCells());
-      return [vm, { connections, connectionsOfVm, connectionsPerForward, flowsPerForward }];
-    }),
-  );
 }
 
 function connectVm(
@@ -202,8 +196,9 @@ async function listenForVm(
   scope: Scope,
 ): Promise<string> {
   const onLink = (stream: Socket): void => {
-    const tcp = each.address.scheme === 'tcp';
-    const opener = { traits: listener.traits, dial: cannotDial, tcp };
+    // A shim may be here before `listen` has answered.
+    const traits = traitsOf(each.address, 'vm');
+    const opener = { traits, dial: cannotDial, tcp: each.address.scheme === 'tcp' };
     link
       .establish(stream, false, opener)
       .then((up) => link.serve(up, opener))

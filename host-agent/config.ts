@@ -4,13 +4,14 @@ import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import type { PortRange } from '../shared/port-range.ts';
 import { readPorts } from '../shared/port-spec-cursor.ts';
 import { EPHEMERAL } from '../shared/ports/allocator.ts';
+import { checkDirectory } from '../shared/rules/unix-directory.ts';
+import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
-
-/** The VM of every URL that names none. */
-export const DEFAULT_VM = 'default';
+import { optionsWithFile } from './config-file.ts';
+import { splitVmName } from './vm-name.ts';
 
 /** A URL of one VM, on the command line `NAME=<url>` or `<url>`. */
 export interface VmAddress<Address = TransportAddress> {
@@ -45,13 +46,22 @@ export interface HostConfig {
   readonly tokenFiles: readonly VmToken[];
   /** Host ports for those who leave the choice to us. */
   readonly portRange: PortRange;
-  readonly legacyPeer: boolean;
+  /** For each VM. */
+  readonly links: ReadonlyMap<string, LinkPreferences>;
   /** How often a shim is asked whether it is there, milliseconds. */
   readonly heartbeatMs: number;
-  readonly lane: LanePreference;
   readonly engine: EnginePreference;
   /** Threads of the Linux engine; from the cores when undefined. */
   readonly workers: number | undefined;
+  /** What the configuration file says; the policy is in it. */
+  readonly settings: Settings;
+  /** Takes the place of what the file says; undefined where no option does. */
+  readonly unixDirectories: readonly string[] | undefined;
+}
+
+export interface LinkPreferences {
+  readonly lane: LanePreference;
+  readonly legacyPeer: boolean;
 }
 
 export interface HostOptions {
@@ -67,15 +77,21 @@ export interface HostOptions {
   readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
+  readonly unixDirectory?: readonly string[];
 }
 
-/** Checks the options of `portferry host-agent` once, at the edge. @throws BridgeError BAD_REQUEST */
-export function hostConfig(options: HostOptions): HostConfig {
+/**
+ * Checks the options of `portferry host-agent` and its configuration file once, at the edge.
+ * @param given options that were given; they win over the file
+ * @throws BridgeError BAD_REQUEST
+ */
+export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS): HostConfig {
+  const options = optionsWithFile(given, settings);
   const connect = (options.connect ?? []).map((text) => parseVmAddress(text, parseHostLink));
   const listen = (options.listen ?? []).map((text) => parseVmAddress(text, parseAddress));
   const control = (options.control ?? []).map((text) => parseVmAddress(text, parseAddress));
   const peerCids = (options.peerCid ?? []).map((text) => {
-    const { vm, rest } = splitName(text);
+    const { vm, rest } = splitVmName(text);
     return { vm, peers: parsePeerCids(rest) };
   });
   const tokenFiles = (options.tokenFile ?? []).map(parseTokenFile);
@@ -83,11 +99,17 @@ export function hostConfig(options: HostOptions): HostConfig {
   if (vms.length === 0)
     throw new BridgeError(
       'BAD_REQUEST',
-      'give --connect <url> (we dial the VM shim there) or --listen <url> (VM shims dial us)',
+      'give --connect <url> (we dial the VM shim there) or --listen <url> (VM shims dial us), or name a VM in --config',
     );
   const twice = vms.find((vm, index) => vms.indexOf(vm) !== index);
   if (twice !== undefined)
     throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two URLs; name the VMs: --connect NAME=<url>`);
+  const unlinked = settings.names('vm').find((vm) => !vms.includes(vm));
+  if (unlinked !== undefined)
+    throw new BridgeError(
+      'BAD_REQUEST',
+      `${settings.get('vm', unlinked)?.where ?? 'the configuration'}: VM "${unlinked}" has neither connect nor listen, nor do options give it one`,
+    );
   const stranger = control.find(({ vm }) => !vms.includes(vm));
   if (stranger !== undefined)
     throw new BridgeError(
@@ -101,32 +123,40 @@ export function hostConfig(options: HostOptions): HostConfig {
       `--peer-cid is for VM "${unknown.vm}", which has no --connect or --listen; write --peer-cid NAME=<cids>`,
     );
   checkTokenFiles(tokenFiles, vms);
-  const lane = options.lane ?? 'auto';
-  if (!isLane(lane))
-    throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
-  const { api, legacyPeer = false } = options;
+  const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
+  const { api } = options;
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
+  const unixDirectories = options.unixDirectory?.map(checkDirectory);
   const rest = {
     api,
     peerCids,
     tokenFiles,
     portRange,
-    legacyPeer,
+    links,
     heartbeatMs,
-    lane,
+    settings,
+    unixDirectories,
     ...engineOptions(options),
   };
   return Object.freeze({ connect, listen, control, ...rest });
 }
 
+function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPreferences {
+  const lane = given.lane ?? file.text('vm', vm, 'lane') ?? file.text('lane') ?? 'auto';
+  if (!isLane(lane))
+    throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
+  const ofFile = file.flag('vm', vm, 'legacy-peer') ?? file.flag('legacy-peer') ?? false;
+  return { lane, legacyPeer: given.legacyPeer ?? ofFile };
+}
+
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {
-  const { vm, rest } = splitName(text);
+  const { vm, rest } = splitVmName(text);
   return { vm, address: parse(rest) };
 }
 
 function parseTokenFile(text: string): VmToken {
-  const { vm, rest: path } = splitName(text);
+  const { vm, rest: path } = splitVmName(text);
   if (path === '') throw new BridgeError('BAD_REQUEST', `--token-file "${text}" names no file`);
   return { vm, path };
 }
@@ -141,12 +171,6 @@ function checkTokenFiles(tokenFiles: readonly VmToken[], vms: readonly string[])
   const names = tokenFiles.map(({ vm }) => vm);
   const twice = names.find((vm, index) => names.indexOf(vm) !== index);
   if (twice !== undefined) throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two --token-file`);
-}
-
-/** `NAME=<what>`; a name has letters, digits, `.`, `_` and `-`. */
-function splitName(text: string): { vm: string; rest: string } {
-  const match = /^([A-Za-z0-9._-]{1,64})=(.*)$/s.exec(text);
-  return match === null ? { vm: DEFAULT_VM, rest: text } : { vm: match[1]!, rest: match[2]! };
 }
 
 /** `FROM-TO`, or one port. */

@@ -1,7 +1,10 @@
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   apiOption,
+  configOption,
   engineOption,
+  givenOptions,
   heartbeatOption,
   logLevelOption,
   repeat,
@@ -12,11 +15,15 @@ import { writeNewToken } from '../shared/link/token-file.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
+import { readSettings } from '../shared/settings/read-settings.ts';
+import { NO_SETTINGS } from '../shared/settings/settings.ts';
 import { LANES } from '../shared/transport/choose.ts';
 import { startAgent } from './agent.ts';
 import { ApiClient } from './client/api-client.ts';
 import { formatList } from './client/format-list.ts';
-import { type HostOptions, hostConfig } from './config.ts';
+import { type HostConfig, type HostOptions, hostConfig } from './config.ts';
+import { reloadPolicy } from './reload.ts';
+import { HOST_SCHEMA } from './schema.ts';
 
 const SPEC =
   'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges';
@@ -48,9 +55,15 @@ export function addHostCommands(program: Command): void {
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
     .addOption(engineOption())
     .addOption(workersOption())
+    .option(
+      '--unix-directory <dir>',
+      'unix sockets may be published in this directory and below; may repeat (default: nowhere)',
+      repeat,
+    )
+    .addOption(configOption())
     .addOption(heartbeatOption())
     .addOption(logLevelOption())
-    .action(runHostAgent);
+    .action((_options: object, command: Command) => runHostAgent(givenOptions(command)));
 
   program
     .command('expose')
@@ -99,11 +112,17 @@ export function addHostCommands(program: Command): void {
     });
 }
 
-async function runHostAgent(options: HostOptions & { logLevel: LogLevel }): Promise<void> {
-  const config = hostConfig(options);
-  const log = createLogger('host-agent', options.logLevel);
+async function runHostAgent(given: HostOptions & { config?: string; logLevel?: LogLevel }): Promise<void> {
+  const file = given.config === undefined ? undefined : resolve(given.config);
+  const read = (): HostConfig =>
+    hostConfig(given, file === undefined ? NO_SETTINGS : readSettings(file, HOST_SCHEMA));
+  const config = read();
+  const logLevel = given.logLevel ?? (config.settings.text('log-level') as LogLevel | undefined);
+  const log = createLogger('host-agent', logLevel ?? 'info');
   const signalled = untilSignalled();
   const agent = await startAgent(config, log);
+  const stopReloading = file === undefined ? undefined : reloadPolicy({ file, config, read, agent, log });
   log.info(`stopping on ${await signalled}`);
+  stopReloading?.();
   await agent.close();
 }

@@ -45,6 +45,19 @@ export function apiOption(): Option {
     .makeOptionMandatory();
 }
 
+/** A TOML file that says what options say, and more. */
+export function configOption(): Option {
+  return new Option('--config <file>', 'read this TOML file as well; options win over it');
+}
+
+/** The options that somebody gave, without those that stand at their default. */
+export function givenOptions<T extends object>(command: Command): Partial<T> {
+  const given = Object.entries(command.opts()).filter(
+    ([name]) => command.getOptionValueSource(name) !== 'default',
+  );
+  return Object.fromEntries(given) as Partial<T>;
+}
+
 /** Collects an option that may repeat. */
 export function repeat(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];

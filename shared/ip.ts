@@ -101,6 +101,11 @@ export function isUnspecified(text: string): boolean {
   return address?.bytes.every((byte) => byte === 0) ?? false;
 }
 
+/** Whether two canonical addresses are one, or one of them stands for all of the other's family. */
+export function ipsOverlap(a: string, b: string): boolean {
+  return a === b || (familyOf(a) === familyOf(b) && (isUnspecified(a) || isUnspecified(b)));
+}
+
 /** True for fe80::/10, whose addresses mean something only together with a zone (RFC 4291, 2.5.6). */
 export function isLinkLocal(text: string): boolean {
   const address = parseIp(text);

@@ -6,7 +6,6 @@ export interface LimitLog {
 /** A limit as it is told to another thread. */
 export interface LimitShare {
   readonly name: string;
-  readonly max: number;
   readonly cells: Int32Array;
 }
 
@@ -17,31 +16,45 @@ export interface LimitShare {
  */
 export class Limit {
   readonly name: string;
-  readonly max: number;
   private readonly cells: Int32Array;
   private readonly log: LimitLog | undefined;
 
   /**
    * @param name what is counted, for the log ("connections of tcp:0.0.0.0:80:…")
-   * @param max the most that may be in use at once
+   * @param max the most that may be in use at once; undefined where the cells have it
    * @param cells where it is counted, as `limitCells` made them, when other threads count too
    */
-  constructor(name: string, max: number, log?: LimitLog, cells: Int32Array = new Int32Array(CELLS)) {
+  constructor(
+    name: string,
+    max: number | undefined,
+    log?: LimitLog,
+    cells: Int32Array = new Int32Array(CELLS),
+  ) {
     this.name = name;
-    this.max = max;
     this.log = log;
     this.cells = cells;
+    if (max !== undefined) this.max = max;
   }
 
   /** The limit that a thread was told of, to count in the same cells. */
-  static of({ name, max, cells }: LimitShare, log: LimitLog): Limit {
-    return new Limit(name, max, log, cells);
+  static of({ name, cells }: LimitShare, log: LimitLog): Limit {
+    return new Limit(name, undefined, log, cells);
   }
 
   /** For a thread that is to count too; it needs cells of `limitCells`. */
   get share(): LimitShare {
-    const { name, max, cells } = this;
-    return { name, max, cells };
+    const { name, cells } = this;
+    return { name, cells };
+  }
+
+  /** The most that may be in use at once. */
+  get max(): number {
+    return Atomics.load(this.cells, MAX);
+  }
+
+  /** Holds for all threads at once. Those that are in use stay, though they may be more. */
+  set max(max: number) {
+    Atomics.store(this.cells, MAX, max);
   }
 
   /** How many are in use. */
@@ -56,9 +69,9 @@ export class Limit {
 
   /** Takes one or as many as are needed together, or counts a refusal and answers false. */
   take(count = 1): boolean {
-    const { cells, max } = this;
+    const { cells } = this;
     let used = Atomics.load(cells, USED);
-    while (used + count <= max) {
+    while (used + count <= Atomics.load(cells, MAX)) {
       const seen = Atomics.compareExchange(cells, USED, used, used + count);
       if (seen === used) return true;
       used = seen;
@@ -100,7 +113,8 @@ const USED = 0;
 const REFUSED = 1;
 /** Not 0 when it is in the log that the limit was reached. */
 const TOLD = 2;
-const CELLS = 3;
+const MAX = 3;
+const CELLS = 4;
 
 /** Cells of a limit that several threads share. */
 export function limitCells(): Int32Array {

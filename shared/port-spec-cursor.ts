@@ -1,5 +1,5 @@
 import { BridgeError } from './errors.ts';
-import { canonicalIp, compareIps, familyOf, isUnspecified } from './ip.ts';
+import { canonicalIp, compareIps, ipsOverlap } from './ip.ts';
 import { onePort, type PortRange } from './port-range.ts';
 
 /** Reads the parts that every notation of a forward is made of, and names the column of what it refuses. */
@@ -55,7 +55,7 @@ export function takeAddresses(cursor: Cursor, what: string): string[] {
   for (;;) {
     const start = cursor.position;
     const address = takeAddress(cursor, what, ':,');
-    const clash = taken.find((other) => includes(other, address) || includes(address, other));
+    const clash = taken.find((other) => ipsOverlap(other, address));
     if (clash === address) refuse(cursor.text, start, `${what} ${address} is there twice`);
     if (clash !== undefined) refuse(cursor.text, start, `${what} ${address} overlaps with ${clash}`);
     taken.push(address);
@@ -65,11 +65,6 @@ export function takeAddresses(cursor: Cursor, what: string): string[] {
     cursor.position++;
   }
   return taken.sort(compareIps);
-}
-
-/** Whether one address is the other, or stands for all of its family. */
-function includes(all: string, one: string): boolean {
-  return all === one || (isUnspecified(all) && familyOf(all) === familyOf(one));
 }
 
 /** Takes `1.2.3.4` or `[fd00::2]` in its canonical text. */

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /**
  * Who opens, closes: a scope collects what a unit of work has opened and closes it in reverse order, once.
  * Its signal aborts first, so that whatever still waits stops waiting before its resources go.
@@ -6,6 +8,11 @@ export class Scope {
   private readonly controller = new AbortController();
   private readonly cleanups: Array<() => void | Promise<void>> = [];
   private closing: Promise<void> | undefined;
+
+  constructor() {
+    // Whatever waits listens to it, and many may wait at once; Node would take more than ten for a leak.
+    setMaxListeners(0, this.controller.signal);
+  }
 
   get signal(): AbortSignal {
     return this.controller.signal;

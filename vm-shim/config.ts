@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
+import { parseDestinationRule } from '../shared/rules/destination-rule.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
@@ -19,6 +20,8 @@ export interface ShimConfig {
   /** The file of the token that the host has to have too. */
   readonly tokenFile: string | undefined;
   readonly legacyPeer: boolean;
+  /** What the host may have dialled; all where undefined. */
+  readonly allowedDestinations: readonly string[] | undefined;
   /** How often the host agent is asked whether it is there, milliseconds. */
   readonly heartbeatMs: number;
   readonly engine: EnginePreference;
@@ -34,6 +37,7 @@ export interface ShimOptions {
   readonly peerCid?: string;
   readonly tokenFile?: string;
   readonly legacyPeer?: boolean;
+  readonly allowDestination?: readonly string[];
   readonly heartbeat?: string;
   readonly engine?: string;
   readonly workers?: string;
@@ -47,6 +51,7 @@ export function shimConfig(options: ShimOptions): ShimConfig {
       'BAD_REQUEST',
       'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
     );
+  options.allowDestination?.forEach(parseDestinationRule);
   if (tokenFile === '') throw new BridgeError('BAD_REQUEST', '--token-file names no file');
   return Object.freeze({
     listen: listen === undefined ? undefined : parseVmLink(listen),
@@ -56,6 +61,7 @@ export function shimConfig(options: ShimOptions): ShimConfig {
     peerCids: options.peerCid === undefined ? HOST_ONLY : parsePeerCids(options.peerCid),
     tokenFile,
     legacyPeer,
+    allowedDestinations: options.allowDestination,
     heartbeatMs: parseHeartbeat(options.heartbeat),
     ...engineOptions(options),
   });

@@ -4,6 +4,7 @@ import {
   engineOption,
   heartbeatOption,
   logLevelOption,
+  repeat,
   untilSignalled,
   workersOption,
 } from '../shared/cli.ts';
@@ -41,6 +42,11 @@ export function addVmCommands(program: Command): void {
     .option(
       '--token-file <path>',
       'the host agent has to prove that it has the token in this file, and we prove it too',
+    )
+    .option(
+      '--allow-destination <destination>',
+      'what the host may dial here: CIDR[:PORTS] or unix:DIR; may repeat (default: everything)',
+      repeat,
     )
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())

@@ -21,6 +21,7 @@ import { HostLinks, type HostLinksOptions } from './control/host-links.ts';
 import { servePortFs } from './control/serve-port-fs.ts';
 import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
+import { AllowedDestinations } from './data/allowed-destinations.ts';
 import type { Stoppable } from './data/incoming.ts';
 import type { ShimEngine, ShimEngineOptions } from './data/linux/shim-engine.ts';
 import { type SpareSource, SpareStreams } from './data/spare-streams.ts';
@@ -63,6 +64,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     limit,
     counters: { bytesUp: 0, bytesDown: 0 },
     running: new Set<Stoppable>(),
+    allowed: new AllowedDestinations(config.allowedDestinations, log),
     log,
   };
   const identity = new LinkIdentity('shim');
@@ -77,6 +79,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
       : await startEngine({
           ...start,
           limit,
+          allowed: config.allowedDestinations,
           onStream: (stream) => acceptor.accept(stream),
           log,
         });

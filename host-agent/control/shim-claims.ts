@@ -149,7 +149,7 @@ export class ShimClaims {
         lease: 'link',
         vm,
         spec: parseSpec(held.asked),
-        onReleased: () => this.ended(held),
+        onReleased: (why) => this.ended(held, why),
       });
     } catch (error) {
       if (!held.dropped) this.held.delete(held.id);
@@ -167,12 +167,12 @@ export class ShimClaims {
   }
 
   /** Somebody else has removed it from the table. */
-  private ended(held: Held): void {
+  private ended(held: Held, why?: BridgeError): void {
     if (held.dropped) return;
     held.dropped = true;
     this.held.delete(held.id);
     const text = `${held.resolved ?? held.asked} was removed on the host`;
-    this.answer(refusal(held.id, new BridgeError('CANCELLED', text)));
+    this.answer(refusal(held.id, why ?? new BridgeError('CANCELLED', text)));
   }
 
   private dropAll(now: boolean): void {

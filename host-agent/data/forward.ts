@@ -1,4 +1,6 @@
+import type { ByteRate } from '../../shared/byte-rate.ts';
 import type { Limit } from '../../shared/limit.ts';
+import type { RateLimit } from '../../shared/rate-limit.ts';
 
 /** A published port that is being served. */
 export interface Forward {
@@ -15,6 +17,12 @@ export interface DataLimits {
   readonly connections: Limit;
   /** Shared by all forwards of the VM. */
   readonly connectionsOfVm: Limit;
+  /** Of new ones; shared by all forwards of the VM. */
+  readonly newConnections: RateLimit;
+  /** Bytes in both directions; shared by all forwards of the VM, on the main thread. */
+  readonly bytes: ByteRate;
+  /** UDP flows; shared by all forwards of the VM. */
+  readonly flowsOfVm: Limit;
   readonly connectionsPerForward: number;
   readonly flowsPerForward: number;
 }

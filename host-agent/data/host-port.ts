@@ -57,7 +57,10 @@ export async function bindHostPort(
     const reservation = waitingPort ?? (await reserveTcp(where));
     const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
-      serve: (options) => new StreamForward({ ...options, ...waiting, reservation }),
+      serve: (options) => {
+        const { newConnections } = options.limits;
+        return new StreamForward({ ...options, ...waiting, reservation, newConnections });
+      },
       release: () => reservation.close(),
     };
   }

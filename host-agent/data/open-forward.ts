@@ -65,8 +65,9 @@ async function openUnix(spec: UnixSpec, options: OpenForwardOptions): Promise<Op
     const listener = await engine.listenUnix(spec.hostPath);
     return { resolved: spec, forward: engine.serve(listener, serving) };
   }
+  const { newConnections } = options.limits;
   const reservation = await reserveUnix({ path: spec.hostPath, log });
-  return { resolved: spec, forward: new StreamForward({ ...serving, reservation }) };
+  return { resolved: spec, forward: new StreamForward({ ...serving, reservation, newConnections }) };
 }
 
 function connectionLimit(name: string, { limits, log }: OpenForwardOptions): Limit {

@@ -9,6 +9,7 @@ import type { ForwardOptions } from '../../shared/forward-options.ts';
 import { giveAll, type Limit, takeAll } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
+import type { RateLimit } from '../../shared/rate-limit.ts';
 import { Connection } from '../../shared/relay/connection.ts';
 import { IdleWatch } from '../../shared/relay/idle-watch.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
@@ -29,6 +30,8 @@ export interface StreamForwardOptions {
   readonly log: Logger;
   /** Of its connections and those of other ports of the forward. */
   readonly limit: Limit;
+  /** Of new connections; not where whoever accepts clients has looked at it already. */
+  readonly newConnections?: RateLimit;
   /** Its port, when that waits for the container. */
   readonly waitingPort?: BackendPort;
   /** Told why a client's dial has failed. */
@@ -109,15 +112,17 @@ export class StreamForward implements Forward {
   }
 
   private serve(socket: Socket): void {
-    const { destination, links, log, name, settings } = this.options;
+    const { destination, limits, links, log, name, settings, newConnections } = this.options;
     const { keepalive } = settings;
     this.accepted++;
     if (keepalive !== undefined) socket.setKeepAlive(true, keepalive * 1000);
     const client = clientOf(socket);
     const dial = new AbortController();
-    const counted = takeAll(this.limits);
+    const inTime = newConnections === undefined || newConnections.take();
+    const counted = inTime && takeAll(this.limits);
     const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
       counters: this.counters,
+      pace: (bytes) => limits.bytes.charge(bytes),
       cancelDial: () => dial.abort(),
       closed: (error) => {
         this.connections.delete(connection);
@@ -130,7 +135,8 @@ export class StreamForward implements Forward {
     this.connections.add(connection);
     if (!counted) {
       this.refused++;
-      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more connections`));
+      const what = inTime ? 'connections' : 'new connections at the moment';
+      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more ${what}`));
       return;
     }
     const header = this.proxyHeaderFor(socket);

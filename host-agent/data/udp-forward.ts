@@ -56,6 +56,7 @@ export class UdpForward implements Forward {
     const { limits, log, name, reservation, settings } = options;
     this.flows = new FlowTable({
       max: limits.flowsPerForward,
+      shared: limits.flowsOfVm,
       idleMs: settings.idleTimeout === undefined ? undefined : settings.idleTimeout * 1000,
       now: () => performance.now(),
     });
@@ -103,7 +104,7 @@ export class UdpForward implements Forward {
       addresses: { client: toAddress(peer), local: toAddress({ address: local.address, port: 0 }) },
     }));
     if (evicted !== undefined) {
-      this.limit.refuse();
+      if (this.flows.stats.size >= this.limit.max) this.limit.refuse();
       this.end(evicted);
     }
     if (this.path !== undefined) this.send(this.path, flow.id, flow.value, payload);
@@ -111,7 +112,8 @@ export class UdpForward implements Forward {
   }
 
   private send(path: UdpPath, flow: number, client: Client, payload: Buffer): void {
-    if (path.send(flow, client.addresses, payload)) {
+    const inTime = this.options.limits.bytes.admit(payload.length);
+    if (inTime && path.send(flow, client.addresses, payload)) {
       this.datagramsUp++;
       this.bytesUp += payload.length;
     } else {
@@ -156,7 +158,7 @@ export class UdpForward implements Forward {
 
   private answer(id: number, payload: Buffer): void {
     const flow = this.flows.touchById(id);
-    if (flow === undefined) {
+    if (flow === undefined || !this.options.limits.bytes.admit(payload.length)) {
       this.dropped++;
       return;
     }

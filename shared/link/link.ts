@@ -31,6 +31,7 @@ import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
+import { Liveness } from './liveness.ts';
 import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
 import { SessionHeart } from './session-heart.ts';
@@ -113,6 +114,7 @@ export class Link {
   private elsewhere: CarriedSession | undefined;
   private ended = false;
   private heart: SessionHeart | undefined;
+  private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
 
@@ -125,6 +127,7 @@ export class Link {
     this.closed = promise;
     this.over = (reason) => {
       this.ended = true;
+      this.liveness.end();
       clearInterval(this.ticking);
       resolve(reason);
     };
@@ -170,6 +173,14 @@ export class Link {
   /** Says that we abort a dedicated stream. */
   sendStreamReset(streamId: number, errno: number): void {
     (this.elsewhere ?? this.session).sendStreamReset(streamId, errno);
+  }
+
+  /**
+   * Asks the peer whether it is alive now: resolves with true when it has answered, with false when the link is over
+   * before; undefined where it cannot be asked, or where another thread carries the session.
+   */
+  askWhetherAlive(): Promise<boolean> | undefined {
+    return this.has('ping') && this.here !== undefined ? this.liveness.ask() : undefined;
   }
 
   /** Ends the link; every channel on it is reset. */
@@ -221,7 +232,10 @@ export class Link {
       open: (channel) => onChannel(channel, this),
       control: (payload) => this.hear(decodeControl(payload)),
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
-      pong: (number) => this.heart?.pong(number),
+      pong: (number) => {
+        this.heart?.pong(number);
+        this.liveness.pong(number);
+      },
       writable: () => driver.schedule(),
     });
     this.here = { session, driver };

@@ -3,27 +3,35 @@
  * can, so two questions are answered here:
  *
  * - *Reset or end?* Whoever aborts a stream says so over the link, by stream id, before it closes it.
- * - *Ended, or did its process die?* A dead process closes its streams just as a finished one does, but its
- *   link closes with them. An end of stream is therefore believed only while the link is up, looked at after
- *   two turns of the event loop. If the link is down the end is held until the same instance is back (it was
- *   alive: a true end), or until it is replaced or HOLD_MS have passed (a reset).
+ * - *Ended, or did its process die?* A dead process closes its streams just as a finished one does, one after the other, and
+ *   its link among them. An end of stream is therefore believed only when the process has answered a ping behind it. A peer
+ *   that knows no ping is believed while the link is up, looked at after two turns of the event loop. If the link breaks
+ *   meanwhile, or broke a moment ago, the cause is taken to be the same (a reset). If it has been down for longer, the end is
+ *   held until the same instance is back (it was alive: a true end), or until it is replaced or HOLD_MS have passed (a reset).
  */
 import { setImmediate as turn } from 'node:timers/promises';
 
 /** How long an end, or an abort that could not be said, waits for the link, milliseconds. */
 export const HOLD_MS = 4_000;
+/** An end that is read so soon behind the loss of the link may have the same cause, milliseconds. */
+const SAME_CAUSE_MS = 250;
 /** Resets that arrived before their stream did; kept so that the stream is aborted when it comes. */
 const MAX_EARLY = 1_024;
 
-export interface ResetSender {
+/** What is needed of a link. */
+export interface StreamsLink {
   sendStreamReset(streamId: number, errno: number): void;
+  /** Resolves with true when the peer has answered a ping that was sent now, with false when the link is over before. */
+  askWhetherAlive?(): Promise<boolean> | undefined;
 }
 
 export class PeerStreams {
   private readonly aborts = new Map<number, (errno: number) => void>();
   private readonly early = new Map<number, number>();
   private readonly waiters = new Set<(up: boolean) => void>();
-  private link: ResetSender | undefined;
+  private link: StreamsLink | undefined;
+  /** When the link was lost (performance.now()). */
+  private downSince = Number.NEGATIVE_INFINITY;
   private over = false;
   /** Set where streams of this instance live in worker threads: told of resets that are for none of ours. */
   elsewhere: ((streamId: number, errno: number) => void) | undefined;
@@ -36,7 +44,7 @@ export class PeerStreams {
   }
 
   /** The link to this instance is up (again). */
-  linkUp(link: ResetSender): void {
+  linkUp(link: StreamsLink): void {
     this.link = link;
     this.wake(true);
   }
@@ -44,6 +52,7 @@ export class PeerStreams {
   /** The link is down; the instance may come back. */
   linkDown(): void {
     this.link = undefined;
+    this.downSince = performance.now();
   }
 
   /** This instance will not come back: another one has taken its place, or we are stopping. */
@@ -95,8 +104,11 @@ export class PeerStreams {
 
   /** Whether an end of stream that was just read is a true one. */
   async confirmEnd(): Promise<boolean> {
+    const alive = this.link?.askWhetherAlive?.();
+    if (alive !== undefined) return alive;
     await turn();
     await turn();
+    if (this.link === undefined && performance.now() - this.downSince < SAME_CAUSE_MS) return false;
     return this.whenUp();
   }
 

@@ -2,7 +2,7 @@ import { BridgeError, messageOf } from '../errors.ts';
 import { portCount, portsFrom } from '../port-range.ts';
 import { hostEnd, type InetSpec } from '../port-spec.ts';
 import { type Attempt, type PortAllocator, takeFrom } from './allocator.ts';
-import { type Endpoint, endpointsFrom } from './endpoints.ts';
+import { type Endpoint, endpointsFrom, isChoice } from './endpoints.ts';
 
 /** A host port that is bound and answers nobody yet. */
 export interface BoundPort {
@@ -29,15 +29,15 @@ export async function bindAll<Bound extends BoundPort>(
   allocator: PortAllocator,
   bind: (endpoint: Endpoint) => Promise<Bound>,
 ): Promise<BoundSpec<Bound>> {
-  const { hostPorts, vmPorts } = spec;
-  const count = portCount(vmPorts);
+  const { hostPorts } = spec;
+  const count = portCount(spec.vmPorts);
   const search = {
     what: hostEnd(spec),
     count,
     take: (first: number) => bindFrom(first, spec, bind),
   };
   if (hostPorts.first === 0) return allocator.allocate(search);
-  if (portCount(hostPorts) > count) return takeFrom(hostPorts, search);
+  if (isChoice(spec)) return takeFrom(hostPorts, search);
   const attempt = await search.take(hostPorts.first);
   if ('failed' in attempt) throw attempt.failed;
   return attempt.taken;

@@ -12,6 +12,8 @@ export interface RelayCounters {
 
 export interface ConnectionHooks {
   readonly counters: RelayCounters;
+  /** Counts bytes, and says how long to wait before more are read from the end that they came from, milliseconds. */
+  pace?(bytes: number): number;
   /** The dial is no longer wanted. */
   cancelDial(): void;
   /** Everything is released. @param error why, when it was not a clean end */
@@ -31,6 +33,7 @@ export class Connection {
   private initiatingClosed = false;
   private targetClosed = true;
   private reason: BridgeError | undefined;
+  private readonly gates: { initiating?: Gate; target?: Gate } = {};
   private readonly hooks: ConnectionHooks;
 
   /** Takes over the initiating end, which stays paused until the target has been dialled. */
@@ -118,25 +121,63 @@ export class Connection {
   private handlerOf(side: 'initiating' | 'target'): EndHandler {
     const up = side === 'initiating';
     const { counters } = this.hooks;
+    const gate = new Gate(() => (up ? this.initiating : this.target));
+    this.gates[side] = gate;
     return {
       data: (chunk) => {
         this.moved += chunk.length;
         if (up) counters.bytesUp += chunk.length;
         else counters.bytesDown += chunk.length;
         const other = up ? this.target : this.initiating;
-        const self = up ? this.initiating : this.target;
-        if (other?.write(chunk) === false) self?.pause();
+        if (other?.write(chunk) === false) gate.full();
+        const wait = this.hooks.pace?.(chunk.length) ?? 0;
+        if (wait > 0) gate.wait(wait);
       },
       ended: () => this.feed(up ? 'initiating-end' : 'target-end'),
       reset: (error) => this.feed(up ? 'initiating-reset' : 'target-reset', error),
-      drained: () => (up ? this.target : this.initiating)?.resume(),
+      drained: () => this.gates[up ? 'target' : 'initiating']?.drained(),
       closed: () => {
+        gate.close();
         if (up) this.initiatingClosed = true;
         else this.targetClosed = true;
         if (up) this.feed('initiating-gone', INITIATING_GONE);
         else this.feed('target-gone', TARGET_GONE);
       },
     };
+  }
+}
+
+/** What keeps an end from being read: the other one is full, or it has to wait. */
+class Gate {
+  private readonly end: () => End | undefined;
+  private isFull = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(end: () => End | undefined) {
+    this.end = end;
+  }
+
+  full(): void {
+    this.isFull = true;
+    this.end()?.pause();
+  }
+
+  drained(): void {
+    this.isFull = false;
+    if (this.timer === undefined) this.end()?.resume();
+  }
+
+  wait(ms: number): void {
+    clearTimeout(this.timer);
+    this.end()?.pause();
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (!this.isFull) this.end()?.resume();
+    }, ms);
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
   }
 }
 

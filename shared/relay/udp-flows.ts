@@ -3,6 +3,8 @@
  * timers; the caller gives the clock and sweeps.
  */
 
+import type { Limit } from '../limit.ts';
+
 export interface Flow<T> {
   /** u32, the same in both directions, unique among the flows of the table. */
   readonly id: number;
@@ -13,6 +15,8 @@ export interface Flow<T> {
 }
 
 export interface FlowTableOptions {
+  /** Counts the flows of several tables. A table whose flows cannot be counted any more gives up its idlest, but may always have one. */
+  readonly shared?: Pick<Limit, 'take' | 'give'>;
   /** The most flows at once; 1,024 unless told. */
   readonly max?: number;
   /** Silence after which a flow is over, milliseconds; 90 s unless told, as docker has it. */
@@ -65,6 +69,9 @@ type MutableFlow<T> = { -readonly [Field in keyof Flow<T>]: Flow<T>[Field] };
 export class FlowTable<T> {
   private readonly byKey = new Map<string, MutableFlow<T>>();
   private readonly byId = new Map<number, MutableFlow<T>>();
+  private readonly shared: FlowTableOptions['shared'];
+  /** How many of its flows are counted there. */
+  private counted = 0;
   private readonly max: number;
   readonly idleMs: number;
   private readonly now: () => number;
@@ -74,6 +81,7 @@ export class FlowTable<T> {
   private expired = 0;
 
   constructor(options: FlowTableOptions) {
+    this.shared = options.shared;
     this.max = options.max ?? DEFAULT_MAX;
     this.idleMs = options.idleMs ?? DEFAULT_IDLE_MS;
     this.now = options.now;
@@ -95,7 +103,7 @@ export class FlowTable<T> {
     const id = this.freeId();
     const flow: MutableFlow<T> = { id, key, lastUsed: this.now(), value: make(id) };
     this.nextId = (id + 1) % ID_SPACE;
-    const evicted = this.byKey.size >= this.max ? this.evictIdlest() : undefined;
+    const evicted = this.hasRoom() ? undefined : this.evictIdlest();
     this.byKey.set(key, flow);
     this.byId.set(id, flow);
     this.created++;
@@ -143,8 +151,7 @@ export class FlowTable<T> {
   /** Takes out all flows, for the caller to end. */
   clear(): Flow<T>[] {
     const all = this.list();
-    this.byKey.clear();
-    this.byId.clear();
+    for (const flow of all) this.remove(flow);
     return all;
   }
 
@@ -159,7 +166,8 @@ export class FlowTable<T> {
   private evictIdlest(): Flow<T> | undefined {
     const [idlest] = this.byKey.values();
     if (idlest === undefined) return undefined;
-    this.remove(idlest);
+    this.byKey.delete(idlest.key); // its place is the new one's
+    this.byId.delete(idlest.id);
     this.evicted++;
     return idlest;
   }
@@ -167,6 +175,17 @@ export class FlowTable<T> {
   private remove(flow: Flow<T>): void {
     this.byKey.delete(flow.key);
     this.byId.delete(flow.id);
+    if (this.counted <= this.byKey.size) return;
+    this.counted--;
+    this.shared?.give();
+  }
+
+  private hasRoom(): boolean {
+    if (this.byKey.size >= this.max) return false;
+    if (this.shared === undefined) return true;
+    if (!this.shared.take()) return false;
+    this.counted++;
+    return true;
   }
 
   /** An id comes again only after all others have been, so that a late answer never reaches a newer client. */

@@ -21,7 +21,14 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
   beforeAll(async () => {
     const log = silentLogger();
     const limit = new Limit('connections', 100, log, limitCells());
-    engine = new ShimEngine({ libc: await loadLibc(), workers: 1, limit, onStream: () => {}, log });
+    engine = new ShimEngine({
+      libc: await loadLibc(),
+      workers: 1,
+      limit,
+      allowed: undefined,
+      onStream: () => {},
+      log,
+    });
   });
   afterAll(() => engine.close());
 

@@ -163,6 +163,20 @@ describe.each(engines)('on the %s engine', (engine) => {
     });
   });
 
+  it('each of its ports waits for its own container', async () => {
+    row = await portRow('tcp', 2);
+    stage = await Stage.set(engine);
+    const only = row.first + 1;
+    await row.closeFirst();
+    const { hostPorts } = await stage.expose(
+      `tcp:127.0.0.1:0:tcp:127.0.0.1:${row.first}-${only}?wait=listening`,
+    );
+    const state = async () => (await listForwards(stage!.api)).forwards[0]!.state;
+    await until('one of them to listen', async () => (await state()) === '1 of 2 listening');
+    expect(await ask('tcp', '127.0.0.1', hostPorts.last)).toBe(String(only));
+    expect(await refuses(hostPorts.first)).toBe(true);
+  });
+
   it('connections of all its ports count together, and end together', async () => {
     let clientsOfRow = 0;
     row = await portRow('tcp', 2, (socket, port) => {

@@ -6,6 +6,8 @@ import { udpPeer } from './udp-peer.ts';
 
 export interface PortRow {
   readonly first: number;
+  /** Closes the one at the first port. */
+  closeFirst(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -36,7 +38,7 @@ export async function portRow(
                 socket.send(String(port), from.port, from.address, () => {}),
               ),
         );
-      return { first, close };
+      return { first, close, closeFirst: () => servers.shift()!.close() };
     } catch {
       await close(); // somebody has one of them
     }

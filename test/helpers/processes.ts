@@ -114,6 +114,13 @@ export class ProcessGroup {
     return this.track(startNode(...args));
   }
 
+  /** The processes that run. */
+  get running(): number[] {
+    return this.started
+      .filter(({ child }) => child.exitCode === null && child.signalCode === null)
+      .map(({ pid }) => pid);
+  }
+
   unixUrl(name: string): string {
     return `unix://${this.dir}/${name}`;
   }
@@ -209,8 +216,9 @@ export class Pair {
   startHost(): Running {
     const { shimUrl, controlUrl, api, lane, engine } = this;
     const args = [lane === 'shim-dialled' ? '--listen' : '--connect', shimUrl, '--control', controlUrl];
-    args.push('--api', api, '--lane', wireLane(lane), '--engine', engine, ...this.hostOptions);
-    this.host = this.group.start('host-agent', ...args, '--log-level', 'debug');
+    args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
+    if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
+    this.host = this.group.start('host-agent', ...args, '--log-level', 'debug', ...this.hostOptions);
     return this.host;
   }
 

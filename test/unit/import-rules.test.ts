@@ -138,6 +138,10 @@ const RULES: Record<
     rule: onlyIn('shared/control-codec.ts', 'msgpackr'),
     broken: [['shared/preface.ts', "import { Packr } from 'msgpackr';"]],
   },
+  'smol-toml is imported in shared/settings/read-settings.ts only': {
+    rule: onlyIn('shared/settings/read-settings.ts', 'smol-toml'),
+    broken: [['host-agent/main.ts', "import { parse } from 'smol-toml';"]],
+  },
   'pino is imported in shared/logger.ts only': {
     rule: onlyIn('shared/logger.ts', 'pino', 'pino-pretty'),
     broken: [

@@ -62,3 +62,15 @@ it('threads that share a limit log it once', () => {
   expect([theirs.used, mine.refused]).toEqual([1, 2]);
   expect(lines).toEqual(['limit reached: shared (1)']);
 });
+
+it('another maximum holds for all threads, and ends nobody', () => {
+  const mine = new Limit('shared', 2, undefined, limitCells());
+  const theirs = Limit.of(structuredClone(mine.share), { warn() {} });
+  expect([mine.take(), theirs.take()]).toEqual([true, true]);
+  mine.max = 1;
+  expect([theirs.max, theirs.used, theirs.take()]).toEqual([1, 2, false]);
+  mine.give();
+  expect(theirs.take()).toBe(false);
+  mine.max = 3;
+  expect(theirs.take()).toBe(true);
+});

@@ -5,6 +5,7 @@ import type { Logger } from '../../shared/logger.ts';
 import { Connection } from '../../shared/relay/connection.ts';
 import type { End } from '../../shared/relay/end.ts';
 import type { StreamDetails } from '../../shared/stream-details.ts';
+import type { AllowedDestinations } from './allowed-destinations.ts';
 import { dialContainer } from './dialer.ts';
 import { serveDatagrams } from './udp-exit.ts';
 
@@ -21,6 +22,8 @@ export interface IncomingContext {
   /** Connections and UDP streams at once, of all links. */
   readonly limit: Limit;
   readonly log: Logger;
+  /** All where it is left out. */
+  readonly allowed?: AllowedDestinations;
   readonly counters: { bytesUp: number; bytesDown: number };
   /** Everything that runs, so that the shim can end it when it stops. */
   readonly running: Set<Stoppable>;
@@ -33,13 +36,18 @@ export interface Stoppable {
 
 /** Carries one connection until both its ends are closed. */
 export function serveIncoming(incoming: Incoming, context: IncomingContext): void {
-  const { destination, end } = incoming;
+  const { end } = incoming;
   const { limit, running } = context;
+  let { destination } = incoming;
+  try {
+    destination = context.allowed?.admit(destination) ?? destination;
+  } catch (error) {
+    return refuse(end, error as BridgeError);
+  }
   const counted = limit.take();
   if (destination.protocol === 'udp') {
     if (counted) return serveDatagrams(end, destination, incoming, context);
-    end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
-    return end.refuse(fullError(limit));
+    return refuse(end, fullError(limit));
   }
   const dial = new AbortController();
   const connection = new Connection(end, {
@@ -59,6 +67,12 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
       connection.dialFailed(error);
     },
   );
+}
+
+/** Says no at once, for an end that gets no connection. */
+function refuse(end: End, reason: BridgeError): void {
+  end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
+  end.refuse(reason);
 }
 
 function fullError(limit: Limit): BridgeError {

@@ -3,12 +3,15 @@
  * datagram of a known flow makes no text of them. A flow is touched at most once for each wake-up of the loop, whose
  * clock stands still in between.
  */
+import type { Limit } from '../../../shared/limit.ts';
 import type { ReceiveBatch } from '../../../shared/platform/linux/datagrams/receive-batch.ts';
 import { FlowTable } from '../../../shared/relay/udp-flows.ts';
 import { type Client, makeClient, readKey, textKey, WORDS_6 } from './datagram-client.ts';
 
 export interface DatagramClientsOptions {
   readonly max: number;
+  /** Of the whole VM. */
+  readonly shared?: Limit;
   readonly idleMs?: number | undefined;
   /** The one local address of the socket; empty where each datagram says it. */
   readonly bound: string;
@@ -26,7 +29,7 @@ export class DatagramClients {
 
   constructor(options: DatagramClientsOptions) {
     this.options = options;
-    this.flows = new FlowTable<Client>({ max: options.max, idleMs: options.idleMs, now: options.now });
+    this.flows = new FlowTable<Client>(options);
   }
 
   /** Silence after which a flow is over, milliseconds. */
@@ -69,6 +72,13 @@ export class DatagramClients {
     const gone = this.flows.sweep().map(({ value }) => value);
     for (const client of gone) this.forget(client);
     return gone;
+  }
+
+  /** Takes out all flows. */
+  clear(): void {
+    this.flows.clear();
+    this.byHash.clear();
+    this.last = undefined;
   }
 
   private touch(client: Client): Client {

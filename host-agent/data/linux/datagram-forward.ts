@@ -68,6 +68,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     const limit = new Limit(`UDP flows of ${order.name}`, order.maxFlows, context.log);
     this.clients = new DatagramClients({
       max: order.maxFlows,
+      shared: Limit.of(order.flows, context.log),
       idleMs: order.flowIdle === undefined ? undefined : order.flowIdle * 1000,
       bound: order.local,
       now: () => this.reactor.now,
@@ -75,7 +76,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
         this.counters[FLOWS_CREATED]!++;
         if (evicted === undefined) return;
         this.counters[FLOWS_EVICTED]!++;
-        limit.refuse();
+        if (this.clients.size >= order.maxFlows) limit.refuse();
         this.evicted.push(evicted);
       },
     });
@@ -92,6 +93,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     const { stream } = this;
     this.stream = undefined;
     this.route.close(stream);
+    this.clients.clear();
     this.counters[FLOWS] = 0;
   }
 

@@ -1,5 +1,7 @@
 /** What the main thread of the host agent and its workers say to each other about UDP forwards. */
 
+import type { LimitShare } from '../../../shared/limit.ts';
+
 export interface DatagramForwardOrder {
   readonly id: number;
   readonly name: string;
@@ -16,6 +18,8 @@ export interface DatagramForwardOrder {
   /** Silence after which a flow is over, seconds; undefined for what is usual. */
   readonly flowIdle: number | undefined;
   readonly maxFlows: number;
+  /** Of flows of the VM. */
+  readonly flows: LimitShare;
   /** DATAGRAM_COUNTERS elements. */
   readonly counters: SharedArrayBuffer;
 }

@@ -10,6 +10,7 @@ import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links
 import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
 import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
+import { RateLimit } from '../../../shared/rate-limit.ts';
 import type { RelayCounters } from '../../../shared/relay/connection.ts';
 import { IdleWatch, type Watched } from '../../../shared/relay/idle-watch.ts';
 import { sweepMs } from '../../../shared/relay/udp-flows.ts';
@@ -86,6 +87,7 @@ export class ForwardListener implements Watcher {
   private readonly listenFd: number;
   /** Every connection counts in each. */
   private readonly limits: readonly Limit[];
+  private readonly rate: RateLimit;
   /** Of all workers. */
   private readonly allCounters: Float64Array;
   private readonly connections = new Set<ServedClient>();
@@ -110,6 +112,7 @@ export class ForwardListener implements Watcher {
     this.streams = context.streams;
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
+    this.rate = RateLimit.of(order.rate, context.log);
     this.allCounters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
     this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
@@ -167,7 +170,8 @@ export class ForwardListener implements Watcher {
       const fd = this.reactor.sockets.accept(this.listenFd);
       if (fd < 0) return this.refused(this.reactor.libc.errno());
       this.reactor.own(fd);
-      this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
+      if (this.rate.take()) this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
+      else this.refuse(fd);
       if (this.isAhead()) return this.rotate();
     }
   }
@@ -206,8 +210,8 @@ export class ForwardListener implements Watcher {
       context.handOver(this.id, fd);
       return;
     }
+    if (!takeAll(this.limits)) return this.refuse(fd);
     this.counters[ACCEPTED]!++;
-    if (!takeAll(this.limits)) return this.turnAway(fd);
     this.counters[ACTIVE]!++;
     const connection =
       link !== undefined
@@ -233,7 +237,9 @@ export class ForwardListener implements Watcher {
     list.add(look, this.reactor.now);
   }
 
-  private turnAway(fd: number): void {
+  /** Turns a client away because a limit is reached. */
+  private refuse(fd: number): void {
+    this.counters[ACCEPTED]!++;
     this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     this.reactor.reset(fd);

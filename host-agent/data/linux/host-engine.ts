@@ -195,6 +195,7 @@ export class HostEngine {
       destination: encodeDestination(destination),
       settings,
       limits: [limit.share, limits.connectionsOfVm.share],
+      rate: limits.newConnections.share,
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
     const forward = new LinuxForward({ ...options, engine: this, order, listener });

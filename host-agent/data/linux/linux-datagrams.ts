@@ -16,7 +16,6 @@ import {
   type DatagramForwardOrder,
   type DatagramOrder,
   type DatagramReport,
-  FLOWS,
 } from './datagram-orders.ts';
 import { LinuxUdpForward } from './linux-udp-forward.ts';
 
@@ -97,6 +96,7 @@ export class LinuxDatagrams {
       destination: encodeDestination(options.destination),
       flowIdle: options.settings.idleTimeout,
       maxFlows: options.limits.flowsPerForward,
+      flows: options.limits.flowsOfVm.share,
       counters: new SharedArrayBuffer(DATAGRAM_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
     const forward = new LinuxUdpForward({ ...options, order, engine: this.engine, sockets: this.sockets });
@@ -139,7 +139,7 @@ export class LinuxDatagrams {
   workerDied(index: number): void {
     for (const forward of [...this.forwards.values()]) {
       if (forward.order.worker !== index) continue;
-      new Float64Array(forward.order.counters)[FLOWS] = 0;
+      forward.lost();
       if (forward.closing) forward.left();
     }
   }

@@ -1,7 +1,7 @@
 import type { Destination } from '../../../shared/destination.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { UdpSockets } from '../../../shared/platform/linux/datagrams/udp-sockets.ts';
-import type { Forward } from '../forward.ts';
+import type { DataLimits, Forward } from '../forward.ts';
 import type { LinkSource } from '../tunnel.ts';
 import { DatagramBridge } from './datagram-bridge.ts';
 import {
@@ -24,6 +24,7 @@ export interface LinuxUdpForwardOptions {
   readonly name: string;
   readonly destination: Destination;
   readonly links: LinkSource;
+  readonly limits: DataLimits;
   readonly log: Logger;
   readonly order: DatagramForwardOrder;
   readonly engine: DatagramEngine;
@@ -67,6 +68,14 @@ export class LinuxUdpForward implements Forward {
     for (const bridge of this.bridges) bridge.close();
     if (!engine.broadcast({ type: 'udp-close', id: order.id }).includes(order.worker)) this.left();
     return this.gone;
+  }
+
+  /** Its flows are gone with their worker. */
+  lost(): void {
+    const { counters, options } = this;
+    // Its table may have had one more than it counted.
+    options.limits.flowsOfVm.give(Math.min(counters[FLOWS]!, options.limits.flowsOfVm.used));
+    counters[FLOWS] = 0;
   }
 
   /** Its worker does not use the socket any more. */

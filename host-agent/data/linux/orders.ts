@@ -4,6 +4,7 @@ import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
 import type { LinkOrder, LinkReport } from '../../../shared/platform/linux/mux/link-orders.ts';
+import type { RateShare } from '../../../shared/rate-limit.ts';
 import type { DatagramOrder, DatagramReport } from './datagram-orders.ts';
 
 /** How connections reach a VM while its link is up. */
@@ -58,6 +59,8 @@ export interface ForwardOrder {
   readonly settings: ForwardOptions;
   /** In which its connections count besides the agent's. */
   readonly limits: readonly LimitShare[];
+  /** Of new connections of the VM. */
+  readonly rate: RateShare;
   /** FORWARD_COUNTERS elements for each worker. */
   readonly counters: SharedArrayBuffer;
 }

@@ -10,7 +10,7 @@ describe('host-agent options', () => {
       ['default', 'unix:///b'],
     ]);
     expect(config.control[0]!.vm).toBe('a');
-    expect(config.lane).toBe('auto');
+    expect(config.links.get('a')).toEqual({ lane: 'auto', legacyPeer: false });
     expect(Object.isFrozen(config)).toBe(true);
   });
 

@@ -1,9 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
+import { Policy } from '../../../host-agent/control/policy.ts';
+import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { onePort } from '../../../shared/port-range.ts';
 import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
+import { parseSettings } from '../../../shared/settings/read-settings.ts';
 
 const SPEC = parseSpec('tcp:127.0.0.1:0:tcp:10.0.0.1:80');
 
@@ -69,6 +72,38 @@ describe('ForwardTable', () => {
     expect(open.find(parseSpec(`${bare}?idle-timeout=61`))).toEqual([]);
     await open.release(made);
     await open.claim(of(bare));
+  });
+
+  it('refuses a port that a forward waits at, also while that does not hold it', async () => {
+    const of = (vm: string, text: string) =>
+      ({ owner: 'api', lease: 'permanent', vm, spec: parseSpec(text) }) as const;
+    const state = 'waiting, port not held';
+    const open = new ForwardTable(
+      async (_vm, spec) => ({ resolved: spec, forward: { close: async () => {}, stats: () => ({}), state } }),
+      silentLogger(),
+    );
+    const text = 'tcp:127.0.0.1:80:tcp:10.0.0.1:80?wait=listening';
+    const made = await open.claim(of('default', text));
+    expect(made.state()).toBe(state);
+    for (const again of [
+      of('default', text),
+      of('other', text),
+      of('default', 'tcp:127.0.0.1:80:tcp:10.0.0.2:80'),
+    ])
+      await expect(open.claim(again)).rejects.toMatchObject({
+        code: 'PORT_IN_USE',
+        message: 'Bind for 127.0.0.1:80 failed: port is already allocated',
+      });
+    await expect(
+      open.claim(of('default', 'tcp:[::1],127.0.0.1:70-90:tcp:10.0.0.2:70-90')),
+    ).rejects.toMatchObject({ message: 'Bind for 127.0.0.1:80 failed: port is already allocated' });
+    await expect(open.claim(of('default', 'tcp:0.0.0.0:80:tcp:10.0.0.2:80'))).rejects.toMatchObject({
+      message: 'Bind for 0.0.0.0:80 failed: port is already allocated',
+    });
+    await open.claim(of('default', 'tcp:127.0.0.1:80-90:tcp:10.0.0.2:88')); // any one of these
+    await open.claim(of('default', 'udp:127.0.0.1:80:udp:10.0.0.1:80'));
+    await open.claim(of('default', 'tcp:[::1]:80:tcp:10.0.0.1:80'));
+    await open.claim(of('default', 'tcp:127.0.0.2:80:tcp:10.0.0.1:80'));
   });
 
   it('tells who asked that a claim was dropped, once, but not when the host agent stops', async () => {
@@ -174,4 +209,65 @@ describe('ForwardTable', () => {
     expect(table.list()).toEqual([]);
     expect(closed.length).toBe(2);
   });
+
+  it('opens only what the policy admits, and what it makes of a request', async () => {
+    const policy = policyOf('publish = "loopback"\nports = ["4000-4001"]\nmax-forwards = 2');
+    const opened: string[] = [];
+    const strict = new ForwardTable(
+      async (_vm, spec) => {
+        opened.push(formatSpec(spec));
+        return { resolved: spec, forward: { close: async () => {}, stats: () => ({}) } };
+      },
+      silentLogger(),
+      policy,
+    );
+    const ask = (spec: string) =>
+      strict.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec: parseSpec(spec) });
+    await expect(ask('tcp:0.0.0.0:80:tcp:10.0.0.1:80')).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(opened).toEqual([]);
+    const made = await ask('tcp:0.0.0.0:4000:tcp:10.0.0.1:80');
+    expect(opened).toEqual(['tcp:127.0.0.1:4000:tcp:10.0.0.1:80']);
+    expect(strict.find(parseSpec('tcp:0.0.0.0:4000:tcp:10.0.0.1:80'))).toEqual([made]);
+    await ask('tcp:127.0.0.1:4001:tcp:10.0.0.1:80');
+    await expect(ask('udp:127.0.0.1:4001:udp:10.0.0.1:80')).rejects.toThrow(/max-forwards = 2/);
+    await strict.release(made);
+    await ask('udp:127.0.0.1:4001:udp:10.0.0.1:80');
+  });
+
+  it('ends what another policy does not allow, tells its owner, and keeps the rest', async () => {
+    const told: Array<string | undefined> = [];
+    const request = {
+      lease: 'link',
+      vm: 'default',
+      onReleased: (why?: BridgeError) => told.push(why?.code),
+    } as const;
+    const kept = await table.claim({ ...request, owner: 'a', spec: SPEC });
+    await table.claim({ ...request, owner: 'b', spec: SPEC });
+    await table.enforce(policyOf('ports = ["4000"]'));
+    expect(table.list()).toEqual([kept]);
+    expect(told).toEqual(['POLICY_DENIED']);
+    expect(closed).toEqual([{ now: true }]);
+  });
+
+  it('does not hand out what the policy stopped allowing while it was opened', async () => {
+    let finish = (): void => {};
+    const slow = new ForwardTable(async (_vm, spec) => {
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return { resolved: spec, forward: { close: async (how) => void closed.push(how), stats: () => ({}) } };
+    }, silentLogger());
+    const spec = parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.1:80');
+    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec });
+    await new Promise((resolve) => setImmediate(resolve));
+    await slow.enforce(policyOf('ports = []'));
+    finish();
+    await expect(claiming).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(closed).toHaveLength(1);
+    expect(slow.list()).toEqual([]);
+  });
 });
+
+function policyOf(text: string): Policy {
+  return new Policy(parseSettings(`[policy]\n${text}`, 'pf.toml', HOST_SCHEMA));
+}

@@ -8,7 +8,7 @@ const link = () => ({
   },
 });
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
 
 /** Lets promises and the two turns of the event loop pass. */
@@ -47,6 +47,38 @@ describe('PeerStreams', () => {
     expect(await streams.confirmEnd()).toBe(true);
   });
 
+  it('believes an end when the peer has answered behind it, and not before', async () => {
+    const streams = new PeerStreams();
+    let answer: (alive: boolean) => void = () => {};
+    const askWhetherAlive = () => new Promise<boolean>((resolve) => (answer = resolve));
+    streams.linkUp({ ...link(), askWhetherAlive });
+    let verdict: boolean | undefined;
+    void streams.confirmEnd().then((trueEnd) => {
+      verdict = trueEnd;
+    });
+    await settle();
+    expect(verdict).toBeUndefined();
+    answer(true);
+    await settle();
+    expect(verdict).toBe(true);
+  });
+
+  it('does not believe an end when the link goes down before the peer has answered', async () => {
+    const streams = new PeerStreams();
+    let answer: (alive: boolean) => void = () => {};
+    streams.linkUp({
+      ...link(),
+      askWhetherAlive: () => new Promise<boolean>((resolve) => (answer = resolve)),
+    });
+    const verdict = streams.confirmEnd();
+    await settle();
+    answer(false);
+    streams.linkDown();
+    await settle();
+    vi.advanceTimersByTime(HOLD_MS);
+    expect(await verdict).toBe(false);
+  });
+
   it('does not believe an end when the link goes down in the same moment', async () => {
     const streams = new PeerStreams();
     streams.linkUp(link());
@@ -70,6 +102,18 @@ describe('PeerStreams', () => {
     replaced.end();
     expect(await second).toBe(false);
     expect(await replaced.confirmEnd()).toBe(false);
+  });
+
+  it('does not believe it when the link broke a moment ago, but when it has been down for longer', async () => {
+    const streams = new PeerStreams();
+    streams.linkUp(link());
+    streams.linkDown();
+    expect(await streams.confirmEnd()).toBe(false);
+    vi.advanceTimersByTime(1_000);
+    const later = streams.confirmEnd();
+    await settle();
+    streams.linkUp(link());
+    expect(await later).toBe(true);
   });
 
   it('says an abort at once, or when the link is back, or gives up', async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
@@ -19,9 +19,10 @@ class NotedEnd implements End {
   refuse(): void {
     this.reset();
   }
+  takesMore = true;
   write(chunk: Buffer): boolean {
     this.calls.push(`write ${chunk}`);
-    return true;
+    return this.takesMore;
   }
   end(): void {
     this.calls.push('end');
@@ -30,7 +31,9 @@ class NotedEnd implements End {
     this.calls.push('reset');
     this.handler.closed();
   }
-  pause(): void {}
+  pause(): void {
+    this.calls.push('pause');
+  }
   resume(): void {
     this.calls.push('resume');
   }
@@ -108,5 +111,74 @@ describe('a target that says something before anybody listens', () => {
     connection.dialled(target);
     expect(target.calls).toEqual(['reset']);
     expect(over).toHaveLength(1);
+  });
+});
+
+describe('a connection that has to wait', () => {
+  const paced = (waits: number[]) => {
+    const [client, container] = [new NotedEnd(), new NotedEnd()];
+    const connection = new Connection(client, {
+      counters: { bytesUp: 0, bytesDown: 0 },
+      pace: () => waits.shift() ?? 0,
+      cancelDial: () => {},
+      closed: () => {},
+    });
+    connection.dialled(container);
+    client.calls.length = 0;
+    container.calls.length = 0;
+    return { client, container };
+  };
+
+  it('does not read the end that sent, until its time has come', () => {
+    vi.useFakeTimers();
+    try {
+      const { client, container } = paced([0, 500]);
+      client.handler.data(Buffer.from('a'));
+      client.handler.data(Buffer.from('b'));
+      expect([client.calls, container.calls]).toEqual([['pause'], ['write a', 'write b']]);
+      container.handler.data(Buffer.from('c'));
+      expect(container.calls).toEqual(['write a', 'write b']);
+      vi.advanceTimersByTime(499);
+      expect(client.calls).toEqual(['pause', 'write c']);
+      vi.advanceTimersByTime(1);
+      expect(client.calls).toEqual(['pause', 'write c', 'resume']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('reads again only when there is room as well, whichever comes last', () => {
+    vi.useFakeTimers();
+    try {
+      const { client, container } = paced([500, 500]);
+      container.takesMore = false;
+      client.handler.data(Buffer.from('a'));
+      vi.advanceTimersByTime(500);
+      expect(client.calls).not.toContain('resume');
+      container.handler.drained();
+      expect(client.calls.at(-1)).toBe('resume');
+      client.calls.length = 0;
+      client.handler.data(Buffer.from('b'));
+      container.handler.drained();
+      expect(client.calls).not.toContain('resume');
+      vi.advanceTimersByTime(500);
+      expect(client.calls.at(-1)).toBe('resume');
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('leaves no timer behind', () => {
+    vi.useFakeTimers();
+    try {
+      const { client, container } = paced([500]);
+      client.handler.data(Buffer.from('a'));
+      client.handler.reset(new BridgeError('RESET', 'gone'));
+      client.handler.closed();
+      expect(container.calls).toContain('reset');
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { Limit } from '../../../shared/limit.ts';
 import { FlowTable, flowKey } from '../../../shared/relay/udp-flows.ts';
 
 function tableAt(options: { max?: number; idleMs?: number; firstId?: number } = {}) {
@@ -172,4 +173,43 @@ it('does what a naive table does', () => {
     }),
     { numRuns: 500 },
   );
+});
+
+describe('tables that share a limit', () => {
+  it('give up their idlest when it is reached, and may always have one flow', () => {
+    const shared = new Limit('flows', 3);
+    const [a, b] = [1, 2].map(() => new FlowTable<string>({ now: () => 0, shared }));
+    for (const key of ['a', 'b', 'c']) a!.touchByKey(key, value(key));
+    expect(a!.touchByKey('d', value('d')).evicted?.key).toBe('a');
+    expect(b!.touchByKey('x', value('x')).evicted).toBeUndefined();
+    expect(b!.touchByKey('y', value('y')).evicted?.key).toBe('x');
+    expect([a!.stats.size, b!.stats.size, shared.used]).toEqual([3, 1, 3]);
+    a!.deleteByKey('b');
+    expect(shared.used).toBe(2);
+    expect(b!.touchByKey('z', value('z')).evicted).toBeUndefined();
+    expect(shared.used).toBe(3);
+    b!.clear();
+    a!.clear();
+    expect(shared.used).toBe(0);
+  });
+
+  it('never count more flows than there are, nor keep a place of one that is over', () => {
+    const steps = fc.array(fc.tuple(fc.nat(1), fc.nat(2), fc.nat(5)), { maxLength: 60 });
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 4 }), steps, (max, all) => {
+        const shared = new Limit('flows', max);
+        const tables = [1, 2].map(() => new FlowTable<string>({ max: 3, now: () => 0, shared }));
+        for (const [which, what, key] of all) {
+          const table = tables[which]!;
+          if (what === 0) table.deleteByKey(`${key}`);
+          else table.touchByKey(`${key}`, value('x'));
+          const flows = tables.reduce((sum, { stats }) => sum + stats.size, 0);
+          expect(shared.used).toBeLessThanOrEqual(Math.min(max, flows));
+          expect(flows - shared.used).toBeLessThanOrEqual(2);
+        }
+        for (const table of tables) table.clear();
+        expect(shared.used).toBe(0);
+      }),
+    );
+  });
 });

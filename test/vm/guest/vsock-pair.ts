@@ -3,6 +3,7 @@ import { type ForwardList, listForwards } from '../../helpers/api.ts';
 import { type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
 import { Carrier } from '../carrier.ts';
 import { WAIT_MS } from '../cases.ts';
+import { said } from '../programs.ts';
 import type { Namespace } from './namespace.ts';
 
 export interface PairOptions {
@@ -36,7 +37,7 @@ export class VsockPair extends Carrier {
     const listen = ['--listen', `vsock://:${port}`, '--peer-cid', '1'];
     const shim = vm.startPortferry('vm-shim', ...listen, ...common);
     const connect = ['--connect', `vsock://local:${port}`, '--api', api, '--lane', lane];
-    const host = startPortferry('host-agent', ...connect, ...common);
+    const host = startPortferry('host-agent', ...connect, '--unix-directory', folder, ...common);
     const pair = new VsockPair(shim, host, api, lane);
     try {
       await pair.linked();
@@ -48,6 +49,7 @@ export class VsockPair extends Carrier {
 
   /** @throws when the lane is another one than that asked for */
   async linked(): Promise<void> {
+    await said(this.host, 'link is up'); // asking the API all the time would take the processor that starting needs
     const { vms } = await untilLinked(this.host, this.api, WAIT_MS);
     const lanes = vms.map(({ lane }) => lane);
     if (lanes.length !== 1 || lanes[0] !== this.lane)

@@ -2,7 +2,7 @@
  * One channel of a link that lives in this worker: dials its container, and hands both to a Connection. The
  * counterpart of data/incoming.ts.
  */
-import type { UdpDestination } from '../../../shared/destination.ts';
+import type { Destination, UdpDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import type { Channel } from '../../../shared/mux/channel.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
@@ -23,13 +23,15 @@ export class IncomingChannel implements ContainerDialOwner {
   private readonly target: Target;
   private readonly container: ContainerDial;
   private readonly connection: Connection;
+  /** Why its destination may not be dialled. */
+  private refused: BridgeError | undefined;
 
   /** Takes over a channel that the host has opened. */
   constructor(shim: ShimWorker, link: WorkerLink, channel: Channel) {
     this.shim = shim;
     this.link = link;
     this.channel = channel;
-    this.target = targetOf(channel.destination, channel.details.keepalive);
+    this.target = targetOf(this.admitted(), channel.details.keepalive);
     this.container = new ContainerDial(shim.reactor, this.target, this);
     const end = new ChannelEnd(true);
     end.bind(channel);
@@ -43,6 +45,7 @@ export class IncomingChannel implements ContainerDialOwner {
 
   serve(): void {
     const { destination } = this.channel;
+    if (this.refused !== undefined) return this.connection.limit(this.refused);
     // Datagrams count by themselves.
     if (destination.protocol === 'udp') return this.serveDatagrams(destination);
     if (this.shim.begin(this)) this.container.start();
@@ -67,6 +70,16 @@ export class IncomingChannel implements ContainerDialOwner {
   dialFailed(errno: number, why: string): void {
     this.shim.log.debug({ errno, client: this.channel.details.client }, why);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', why, { errno }));
+  }
+
+  private admitted(): Destination {
+    const { destination } = this.channel;
+    try {
+      return this.shim.allowed.admit(destination);
+    } catch (error) {
+      this.refused = error as BridgeError;
+      return destination;
+    }
   }
 
   private endOf(fd: number): DescriptorEnd {

@@ -1,4 +1,5 @@
-import { BridgeError, ERRNO, messageOf } from '../../../shared/errors.ts';
+import type { Destination } from '../../../shared/destination.ts';
+import { BridgeError, ERRNO, errnoNumber, messageOf } from '../../../shared/errors.ts';
 import { HANDSHAKE_TEXT } from '../../../shared/link/handshake.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN, EPOLLOUT } from '../../../shared/platform/linux/constants.ts';
@@ -9,7 +10,7 @@ import { encodeResult, PREFACE_MAGIC } from '../../../shared/preface.ts';
 import type { DatagramTunnel } from './datagram-exits.ts';
 import { ShimConnection } from './shim-connection.ts';
 import type { ShimWorker } from './shim-worker.ts';
-import type { StreamTarget, TargetCache } from './target-cache.ts';
+import { type StreamTarget, type TargetCache, targetOf } from './target-cache.ts';
 
 const HEAD_MS = 10_000;
 
@@ -99,11 +100,18 @@ export class IncomingStream implements Watcher, Timed {
     const { destination, details } = target;
     if (destination.protocol === 'udp' && !shim.carriesDatagrams(owner)) return this.handOver(bytes);
     this.finish();
+    let admitted: Destination;
+    try {
+      admitted = shim.allowed.admit(destination);
+    } catch (error) {
+      return this.answerNo(errnoNumber(error));
+    }
     if (destination.protocol === 'udp') {
       const udp = { destination, flowIdle: details?.flowIdle };
       return shim.serveDatagrams(this.datagramTunnel(owner, streamId), udp, bytes.subarray(used));
     }
-    new ShimConnection(shim, this.fd, owner, streamId, target).dial(bytes.subarray(used), left);
+    const real = admitted === destination ? target : { ...target, ...targetOf(admitted, details?.keepalive) };
+    new ShimConnection(shim, this.fd, owner, streamId, real).dial(bytes.subarray(used), left);
   }
 
   private datagramTunnel(owner: number, streamId: number): DatagramTunnel {

@@ -51,6 +51,8 @@ export type ShimReport =
 export interface ShimShared {
   /** Of connections of the whole shim. */
   readonly limit: LimitShare;
+  /** `--allow-destination`; undefined where all is allowed. */
+  readonly allowed: readonly string[] | undefined;
   /** For each worker the connections it has, to give them back when it dies. */
   readonly active: Int32Array;
 }

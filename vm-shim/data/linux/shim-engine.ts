@@ -34,6 +34,8 @@ export interface ShimEngineOptions {
   readonly workers: number;
   /** The limit of connections of the whole shim, which other threads can count in. */
   readonly limit: Limit;
+  /** As AllowedDestinations has it. */
+  readonly allowed: readonly string[] | undefined;
   /** Gets streams that are links or carry datagrams in u16 frames, paused. */
   readonly onStream: (stream: Socket) => void;
   readonly log: Logger;
@@ -57,10 +59,11 @@ export class ShimEngine {
 
   constructor(options: ShimEngineOptions) {
     this.options = options;
-    const { libc, log, workers, limit } = options;
+    const { allowed, libc, log, workers, limit } = options;
     this.sockets = new Sockets(libc, new Arena(libc, 4096));
     this.shared = {
       limit: limit.share,
+      allowed,
       active: new Int32Array(new SharedArrayBuffer(4 * MAX_WORKERS)),
     };
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);

@@ -11,6 +11,7 @@ import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
+import { AllowedDestinations } from '../allowed-destinations.ts';
 import { DatagramExits, type DatagramTunnel, type UdpTarget } from './datagram-exits.ts';
 import { IncomingChannel } from './incoming-channel.ts';
 import { IncomingStream } from './incoming-stream.ts';
@@ -38,6 +39,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   /** Of streams that have not said what they are. */
   readonly unknown: Limit;
   readonly targets = new TargetCache();
+  readonly allowed: AllowedDestinations;
   /** What the streams at the well-known port are. */
   kind: SideKind = TUNNEL_UNIX;
   private readonly worker: WorkerContext<ShimReport, ShimShared>;
@@ -64,6 +66,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
       new IncomingChannel(this, link, channel).serve(),
     );
     this.limit = Limit.of(worker.shared.limit, this.log);
+    this.allowed = new AllowedDestinations(worker.shared.allowed, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
     this.pause = new AcceptPause({
       reactor: worker.reactor,

@@ -19,17 +19,25 @@ export type LinkOrder =
       readonly streamId: number;
       readonly errno: number;
     }
+  /** `bytes` of reports are done with, so that as many more may be sent. */
+  | { readonly type: 'link-dealt-with'; readonly link: number; readonly bytes: number }
   | { readonly type: 'link-heartbeat'; readonly link: number; readonly intervalMs: number }
   | { readonly type: 'link-close'; readonly link: number };
 
-/** Worker to main thread. */
+/** Worker to main thread. What carries `bytes` is answered with as many in `link-dealt-with`. */
 export type LinkReport =
-  | { readonly type: 'link-control'; readonly link: number; readonly payload: Uint8Array }
+  | {
+      readonly type: 'link-control';
+      readonly link: number;
+      readonly payload: Uint8Array;
+      readonly bytes: number;
+    }
   | {
       readonly type: 'link-stream-reset';
       readonly link: number;
       readonly streamId: number;
       readonly errno: number;
+      readonly bytes: number;
     }
   | { readonly type: 'link-rtt'; readonly link: number; readonly ms: number }
   /** `lately` is what happened before the peer broke the protocol. */

@@ -16,6 +16,8 @@ const GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 const MAX_STEPS = 4;
 /** Waiting frames past which nothing more is read from the peer, bytes. */
 const MAX_BACKLOG = 1024 * 1024;
+/** What was passed on to the main thread and is not dealt with there, past which nothing more is read, bytes. */
+const MAX_PASSED_ON = 1024 * 1024;
 
 export class LinkStream implements Watcher, Task {
   private readonly reactor: Reactor;
@@ -30,6 +32,7 @@ export class LinkStream implements Watcher, Task {
   private flushing = false;
   private stopping = false;
   private over = false;
+  private passedOn = 0;
 
   /**
    * Takes over a descriptor. Call `start` once the session exists; its `writable` event must call `schedule`.
@@ -57,6 +60,17 @@ export class LinkStream implements Watcher, Task {
     if (this.queued || this.over || this.session === undefined) return;
     this.queued = true;
     this.reactor.later(this);
+  }
+
+  /** So many bytes of messages wait for the main thread, besides others: a queue between threads has no end of its own. */
+  passOn(bytes: number): void {
+    this.passedOn += bytes;
+  }
+
+  /** The main thread has dealt with so many. */
+  dealtWith(bytes: number): void {
+    this.passedOn -= bytes;
+    this.schedule();
   }
 
   ready(flags: number): void {
@@ -93,8 +107,9 @@ export class LinkStream implements Watcher, Task {
     }
   }
 
-  /** The peer asks much and reads nothing. */
+  /** The peer asks much and reads nothing, or says more than the main thread gets done. */
   private get choked(): boolean {
+    if (this.passedOn > MAX_PASSED_ON) return true;
     return this.session!.backlog > MAX_BACKLOG && !this.boxes.outBox.empty;
   }
 

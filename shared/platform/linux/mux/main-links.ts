@@ -72,9 +72,11 @@ export class MainLinks {
     switch (known.type) {
       case 'link-control':
         events?.control(Buffer.from(known.payload));
+        this.dealtWith(known.link, known.bytes);
         return true;
       case 'link-stream-reset':
         events?.streamReset(known.streamId, known.errno);
+        this.dealtWith(known.link, known.bytes);
         return true;
       case 'link-rtt':
         events?.rtt(known.ms);
@@ -91,6 +93,11 @@ export class MainLinks {
   workerDied(index: number): void {
     for (const [link, { worker }] of [...this.links])
       if (worker === index) this.end(link, new BridgeError('LINK_LOST', 'its worker thread has ended'), []);
+  }
+
+  private dealtWith(link: number, bytes: number): void {
+    const carried = this.links.get(link);
+    if (carried !== undefined) this.workers.post(carried.worker, { type: 'link-dealt-with', link, bytes });
   }
 
   private end(link: number, reason: BridgeError, lately: readonly string[]): void {

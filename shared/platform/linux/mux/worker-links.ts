@@ -13,6 +13,9 @@ import { WorkerHeart } from './worker-heart.ts';
 /** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
 const SEND_BUFFER_BYTES = 512 * 1024;
 
+/** What a message to the main thread takes besides its payload, about, bytes. */
+const MESSAGE_BYTES = 256;
+
 /** A link whose session lives in this worker. */
 export interface WorkerLink {
   readonly number: number;
@@ -60,6 +63,9 @@ export class WorkerLinks {
       case 'link-stream-reset':
         this.links.get(known.link)?.session.sendStreamReset(known.streamId, known.errno);
         return true;
+      case 'link-dealt-with':
+        this.links.get(known.link)?.stream.dealtWith(known.bytes);
+        return true;
       case 'link-heartbeat':
         this.startHeartbeat(known.link, known.intervalMs);
         return true;
@@ -95,8 +101,15 @@ export class WorkerLinks {
     });
     const session = new MuxSession(sessionOptions(settings), {
       open: (channel) => this.opened(channel, link),
-      control: (payload) => post({ type: 'link-control', link: number, payload: Uint8Array.from(payload) }),
-      streamReset: (streamId, errno) => post({ type: 'link-stream-reset', link: number, streamId, errno }),
+      control: (payload) => {
+        const bytes = payload.length + MESSAGE_BYTES;
+        stream.passOn(bytes);
+        post({ type: 'link-control', link: number, payload: Uint8Array.from(payload), bytes });
+      },
+      streamReset: (streamId, errno) => {
+        stream.passOn(MESSAGE_BYTES);
+        post({ type: 'link-stream-reset', link: number, streamId, errno, bytes: MESSAGE_BYTES });
+      },
       pong: (answer) => this.hearts.get(number)?.pong(answer),
       writable: () => stream.schedule(),
     });

@@ -1,0 +1,120 @@
+/** What the configuration file of the host agent may say; docs/configuration.md is made of it. */
+import { ENGINES, MAX_WORKERS } from '../shared/engine/choose.ts';
+import { LOG_LEVELS } from '../shared/logger.ts';
+import { parsePortRule } from '../shared/rules/port-rule.ts';
+import type { Schema, SettingTable } from '../shared/settings/schema.ts';
+import { parseAddress } from '../shared/transport/address.ts';
+import { LANES } from '../shared/transport/choose.ts';
+import { parseHostLink } from '../shared/transport/link-address.ts';
+import { parsePeerCids } from '../shared/transport/peer-cids.ts';
+import { POLICY_KEYS } from './control/policy-schema.ts';
+
+const LANE = {
+  kind: 'text',
+  choices: LANES,
+  unless: '"auto"',
+  about: 'How connections travel: each on a stream of its own, or multiplexed on the link.',
+} as const;
+
+const LEGACY_PEER = {
+  kind: 'flag',
+  unless: 'false',
+  about: 'Whether a vpnkit peer, which sends no hello of ours, is accepted as well.',
+} as const;
+
+const VM: SettingTable = {
+  kind: 'table',
+  about: 'One VM; its name is what `--vm` and `NAME=URL` say.',
+  keys: {
+    connect: {
+      kind: 'text',
+      check: (text) => void parseHostLink(text),
+      unless: 'not dialled',
+      about: 'The VM shim is dialled there. A VM has either this or `listen`.',
+    },
+    listen: {
+      kind: 'text',
+      check: (text) => void parseAddress(text),
+      unless: 'not awaited',
+      about: 'The VM shim dials us there.',
+    },
+    control: {
+      kind: 'texts',
+      check: (text) => void parseAddress(text),
+      unless: '[]',
+      about: 'Where the 9P control filesystem of the VM is served.',
+    },
+    'peer-cid': {
+      kind: 'text',
+      check: (text) => void parsePeerCids(text),
+      unless: 'CIDs from 3 on, those of VMs',
+      about: 'Who may connect to `listen` and `control` over vsock: `CID[,CID...]` or `any`.',
+    },
+    'token-file': {
+      kind: 'text',
+      unless: 'no token',
+      about:
+        'File of the token that the VM has to prove that it has, and that we prove to have ([security.md](security.md#identity)).',
+    },
+    lane: { ...LANE, unless: 'what the top of the file says' },
+    'legacy-peer': { ...LEGACY_PEER, unless: 'what the top of the file says' },
+    policy: {
+      kind: 'table',
+      about: 'What this VM may do, where it differs from `[policy]`.',
+      keys: POLICY_KEYS,
+    },
+  },
+};
+
+export const HOST_SCHEMA: Schema = {
+  keys: {
+    api: {
+      kind: 'text',
+      unless: 'no API',
+      about: 'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`.',
+    },
+    heartbeat: {
+      kind: 'number',
+      min: 1,
+      max: 3_600,
+      unless: '10',
+      about:
+        'Seconds after which the other side is asked whether it is there; silent for three times as long, it is dead.',
+    },
+    'port-range': {
+      kind: 'text',
+      check: (text) => void parsePortRule(text),
+      unless: '"49153-65535"',
+      about:
+        'Host ports for requests that leave the choice to the host agent, where the policy allows some of them.',
+    },
+    engine: {
+      kind: 'text',
+      choices: ENGINES,
+      unless: '"auto"',
+      about: 'What carries connections; `auto` takes the best that works.',
+    },
+    workers: {
+      kind: 'number',
+      min: 1,
+      max: MAX_WORKERS,
+      unless: 'half of the cores, 1 to 4',
+      about: 'Threads of the Linux engine.',
+    },
+    lane: LANE,
+    'legacy-peer': LEGACY_PEER,
+    'log-level': {
+      kind: 'text',
+      choices: LOG_LEVELS,
+      unless: '"info"',
+      about: 'Least severity that is logged, to stderr.',
+    },
+    policy: { kind: 'table', about: 'What every VM may do.', keys: POLICY_KEYS },
+    vm: {
+      kind: 'named',
+      about: 'The VMs.',
+      name: /^[A-Za-z0-9._-]{1,64}$/,
+      each: VM,
+    },
+  },
+};

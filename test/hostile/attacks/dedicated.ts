@@ -1,0 +1,142 @@
+/** A shim that the host agent dials, so that its connections are dedicated streams, and that treats them badly. */
+import { rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pack } from 'msgpackr';
+import { listForwards } from '../../helpers/api.ts';
+import { until } from '../../helpers/processes.ts';
+import { connectTo, fateOfNew } from '../../helpers/stream-client.ts';
+import { LinkCutter } from '../../helpers/wire-pieces.ts';
+import type { Attack } from '../attack.ts';
+import { COMMAND, controlFrame, frame, handshake, hello, u32 } from '../raw-link.ts';
+import type { Scene } from '../scene.ts';
+
+const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
+
+/** Is dialled as a shim; does the link properly, and leaves streams to the attack. */
+async function withShim<T>(
+  scene: Scene,
+  onStream: (stream: Socket, preface: Buffer, link: Socket) => void,
+  attack: () => Promise<T>,
+): Promise<T> {
+  const sockets = new Set<Socket>();
+  let link: Socket | undefined;
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {}).on('end', () => socket.destroy());
+    const cutter = new LinkCutter(false);
+    socket.on('data', (chunk: Buffer) => {
+      for (const { kind, bytes } of cutter.push(chunk)) {
+        if (kind === 'hello') {
+          link = socket;
+          socket.write(handshake(hello()));
+        } else if (kind === 'start') {
+          socket.write(controlFrame(pack({ type: 'started' })));
+          socket.write(controlFrame(pack({ type: 'claims', claims: [], more: false })));
+        } else if (kind === 'preface') onStream(socket, bytes, link!);
+      }
+    });
+  });
+  rmSync(scene.evilListener, { force: true });
+  await new Promise<void>((resolve) => server.listen(scene.evilListener, resolve));
+  try {
+    await until('the link', async () =>
+      (await listForwards(scene.api)).vms.some(({ name, up }) => name === 'evil-dialled' && up),
+    );
+    return await attack();
+  } finally {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+async function resets(scene: Scene, clients: number): Promise<string> {
+  const fates = await Promise.all(Array.from({ length: clients }, () => fateOfNew(scene.dedicatedTcp)));
+  const clean = fates.filter(({ how }) => how === 'end').length;
+  if (clean > 0) throw new Error(`${clean} of ${clients} clients saw a clean end`);
+  return `${clients} clients were reset`;
+}
+
+export const DEDICATED_ATTACKS: readonly Attack[] = [
+  {
+    name: 'dedicated streams are answered with garbage',
+    run: (scene) =>
+      withShim(
+        scene,
+        (stream) => stream.write(Buffer.alloc(1_000, 0xaa)),
+        () => resets(scene, 200),
+      ),
+  },
+  {
+    name: 'dedicated streams are closed at once',
+    run: (scene) =>
+      withShim(
+        scene,
+        (stream) => stream.destroy(),
+        () => resets(scene, 200),
+      ),
+  },
+  {
+    name: 'dedicated streams are never answered, by 300 clients',
+    run: (scene) =>
+      withShim(
+        scene,
+        () => {},
+        async () => {
+          const clients = await Promise.all(Array.from({ length: 300 }, () => connectTo(scene.dedicatedTcp)));
+          await delay(500);
+          for (const client of clients) client.destroy();
+          return 'clients could give up';
+        },
+      ),
+  },
+  {
+    name: 'dedicated streams pour at 32 clients that do not read',
+    run: (scene) =>
+      withShim(
+        scene,
+        (stream) => {
+          stream.write(GRANTED);
+          const block = Buffer.alloc(1024 * 1024);
+          const more = () => {
+            while (!stream.destroyed && stream.write(block));
+          };
+          stream.on('drain', more);
+          more();
+        },
+        async () => {
+          const clients = await Promise.all(Array.from({ length: 32 }, () => connectTo(scene.dedicatedTcp)));
+          for (const client of clients) client.pause();
+          await delay(2_000);
+          for (const client of clients) client.destroy();
+          return 'held by the kernel';
+        },
+      ),
+  },
+  {
+    name: '100,000 resets of streams that there never were',
+    run: (scene) => {
+      let at: Socket | undefined;
+      return withShim(
+        scene,
+        (stream, _preface, link) => {
+          at = link;
+          stream.write(GRANTED);
+        },
+        async () => {
+          const client = await connectTo(scene.dedicatedTcp);
+          const link = await until('a stream', () => at);
+          for (let i = 0; i < 100; i++) {
+            const some = Array.from({ length: 1_000 }, (_, j) =>
+              frame(COMMAND.streamReset, 1_000_000 + i * 1_000 + j, u32(104)),
+            );
+            if (!link.write(Buffer.concat(some))) await new Promise((resolve) => link.once('drain', resolve));
+          }
+          await delay(300);
+          client.destroy();
+          return 'forgotten';
+        },
+      );
+    },
+  },
+];

@@ -1,0 +1,126 @@
+/** A real host agent with a good VM, whose shim is real too, and the place of a hostile one, which an attack takes. */
+import { join } from 'node:path';
+import { callApi, listForwards } from '../helpers/api.ts';
+import type { EngineName } from '../helpers/engines.ts';
+import { type Exchange, startExchange } from '../helpers/exchange.ts';
+import { mib, residentBytes } from '../helpers/process-figures.ts';
+import { hostPort, loopback, ProcessGroup, type Running, until } from '../helpers/processes.ts';
+import { connectTo } from '../helpers/stream-client.ts';
+import { RawLink } from './raw-link.ts';
+
+/** What the host agent may grow by in an attack over what it had before all of them, bytes. */
+export const MEMORY_BOUND = 256 * 1024 * 1024;
+const SAMPLE_MS = 50;
+
+export class Scene {
+  readonly group = new ProcessGroup();
+  readonly engine: EngineName;
+  /** Where the hostile VM's shim dials: its connections are channels. */
+  readonly evil = join(this.group.dir, 'evil.sock');
+  /** Where the host agent dials a hostile shim: its connections are dedicated streams. */
+  readonly evilListener = join(this.group.dir, 'evil-shim.sock');
+  /** The control filesystem of the hostile VM. */
+  readonly evilTree = join(this.group.dir, 'evil-tree.sock');
+  readonly api = join(this.group.dir, 'api.sock');
+  host!: Running;
+  exchange!: Exchange;
+  /** Ports that belong to the good VM. */
+  goodPorts: readonly number[] = [];
+  /** Ports whose clients are carried to the hostile VM. */
+  evilTcp = 0;
+  evilUdp = 0;
+  dedicatedTcp = 0;
+  private memoryAtFirst = 0;
+
+  private constructor(engine: EngineName) {
+    this.engine = engine;
+  }
+
+  static async start(engine: EngineName): Promise<Scene> {
+    const scene = new Scene(engine);
+    try {
+      await scene.open();
+      return scene;
+    } catch (error) {
+      await scene.close();
+      throw error;
+    }
+  }
+
+  /** A link of the hostile VM; what it is sent goes unread unless the attack reads it. */
+  link(instance?: string): Promise<RawLink> {
+    return RawLink.up(this.evil, instance);
+  }
+
+  /** A client of the hostile VM's forward, and the channel that the host agent opened for it. */
+  async channel(link: RawLink): Promise<{ id: number; client: Awaited<ReturnType<typeof connectTo>> }> {
+    const client = await connectTo(this.evilTcp);
+    return { id: await link.opened(), client };
+  }
+
+  /** How many forwards a VM has by claims of its shim. */
+  async claimed(vm: string): Promise<number> {
+    const { forwards } = await listForwards(this.api);
+    return forwards.filter(({ owner }) => owner === `shim:${vm}`).length;
+  }
+
+  /** Begins to watch the memory of the host agent. @returns ends it, with how much it had at most over what it had first */
+  watchMemory(): () => number {
+    let most = 0;
+    const look = () => {
+      most = Math.max(most, residentBytes(this.host.pid) - this.memoryAtFirst);
+    };
+    const timer = setInterval(look, SAMPLE_MS);
+    return () => {
+      clearInterval(timer);
+      look();
+      return most;
+    };
+  }
+
+  get memory(): string {
+    return mib(this.memoryAtFirst);
+  }
+
+  async close(): Promise<void> {
+    await this.group.close();
+    await this.exchange?.close();
+  }
+
+  async expose(vm: string, spec: string): Promise<number> {
+    const { status, body } = await callApi(this.api, 'POST', { vm, spec });
+    if (status !== 201) throw new Error(`expose ${spec} for ${vm}: ${JSON.stringify(body)}`);
+    return hostPort((body as { spec: string }).spec);
+  }
+
+  private async open(): Promise<void> {
+    const { group, engine } = this;
+    this.exchange = await startExchange();
+    group.start('vm-shim', '--listen', group.unixUrl('good.sock'), '--engine', engine);
+    group.start('vm-shim', '--connect', group.unixUrl('good-mux.sock'), '--engine', engine);
+    this.host = group.start(
+      'host-agent',
+      ...[
+        '--connect',
+        `good=${group.unixUrl('good.sock')}`,
+        '--listen',
+        `good-mux=${group.unixUrl('good-mux.sock')}`,
+      ],
+      ...['--listen', `evil=unix://${this.evil}`, '--connect', `evil-dialled=unix://${this.evilListener}`],
+      ...['--control', `evil=unix://${this.evilTree}`, '--api', this.api, '--engine', engine],
+    );
+    await until('the good VMs', async () => {
+      if (this.host.child.exitCode !== null) throw new Error(`host agent ended: ${this.host.stderr()}`);
+      const list = await listForwards(this.api).catch(() => undefined);
+      return list?.vms.filter(({ name, up }) => name.startsWith('good') && up).length === 2;
+    });
+    const to = loopback('tcp', this.exchange.port);
+    this.goodPorts = [await this.expose('good', to), await this.expose('good-mux', to)];
+    this.evilTcp = await this.expose('evil', loopback('tcp', 9));
+    this.evilUdp = await this.expose('evil', loopback('udp', 9));
+    this.dedicatedTcp = await this.expose('evil-dialled', loopback('tcp', 9));
+    for (const port of this.goodPorts)
+      for (let i = 0; i < 50; i++) await this.exchange.whole(port, 100_000, 100_000);
+    this.memoryAtFirst = residentBytes(this.host.pid);
+  }
+}
