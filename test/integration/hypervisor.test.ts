@@ -118,6 +118,6 @@ describe.each([
     const path = kind === 'hyperkit' ? `${dir}/00000002.00001388` : `${dir}/vsock.sock_5000`;
     group.start('vm-shim', '--connect', `unix://${path}`);
     const { vms } = await untilLinked(host, api);
-    expect(vms[0]).toMatchObject({ lane: 'multiplexed' });
+    expect(vms[0]).toMatchObject({ lane });
   });
 });

@@ -94,7 +94,7 @@ describe.each(engines)('%s engine', (engine) => {
     await until('a refusal', failures);
     await until('the stranger to say why', () => stranger.stderr().includes('closed instead of proving'));
     group.start(...args, ours);
-    expect(vmOf(await untilLinked(onHost, api), 'a').lane).toBe('multiplexed');
+    expect(vmOf(await untilLinked(onHost, api), 'a').lane).toBe('dedicated');
     await stranger.kill('SIGKILL');
   });
 

@@ -214,11 +214,11 @@ describe.each([
     await check('dedicated');
   });
 
-  it('the shim dials the host agent: multiplexed lane, and again when either is new', async () => {
+  it('the shim dials the host agent: dedicated lane, and again when either is new', async () => {
     startHost('--listen', address());
     const url = await urlOf(host);
     const first = group.start('vm-shim', '--connect', url);
-    await check('multiplexed');
+    await check('dedicated');
 
     await first.kill('SIGKILL');
     group.start('vm-shim', '--connect', url);
@@ -238,11 +238,12 @@ describe.each([
   });
 
   it('dedicated streams that cannot be had are named in the log', async () => {
-    startHost('--listen', address(), '--lane', 'dedicated');
-    group.start('vm-shim', '--connect', await urlOf(host));
+    startHost('--listen', `hybrid://${group.dir}/vsock?port=5000`, '--lane', 'dedicated');
+    await urlOf(host);
+    group.start('vm-shim', '--connect', group.unixUrl('vsock_5000'));
     const { vms } = await untilLinked(host, api);
     expect(vms[0]!.lane).toBe('multiplexed');
-    const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('only the VM can open streams'));
+    const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('the transport has no half-close'));
     expect(line).toMatchObject({ level: 40 });
   });
 });
