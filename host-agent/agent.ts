@@ -11,6 +11,7 @@ import type { Logger } from '../shared/logger.ts';
 import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
+import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import { Scope } from '../shared/scope.ts';
 import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
@@ -24,9 +25,11 @@ import { traitsOf } from '../shared/transport/traits.ts';
 import type { HostConfig, VmAddress } from './config.ts';
 import { serveApi } from './control/api.ts';
 import { ForwardTable } from './control/forward-table.ts';
+import { PermanentForwards } from './control/permanent-forwards.ts';
 import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
 import { ShimClaims } from './control/shim-claims.ts';
+import { StateFile } from './control/state/state-file.ts';
 import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
 import type { HostEngine } from './data/linux/host-engine.ts';
 import { openForward } from './data/open-forward.ts';
@@ -84,17 +87,18 @@ async function compose(
   );
   const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
   const allocator = new PortAllocator(config.portRange);
+  const wildcard = wildcardPorts(config, engine, log);
   const open = (vm: string, spec: PortSpec) => {
     const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
-    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine });
+    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine, wildcard });
   };
   const table = new ForwardTable(open, log, policy);
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
-    const { heartbeatMs } = config;
+    const { heartbeatMs, graceMs } = config;
     const workers = engineOf(vm);
     const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
-    const claims = new ShimClaims({ table, vm, log });
+    const claims = new ShimClaims({ table, vm, log, graceMs });
     links.set(
       vm,
       new VmLink({
@@ -111,6 +115,7 @@ async function compose(
       }),
     );
   }
+  const permanent = await restorePermanent(config, table, vms, log, scope);
 
   const urls: string[] = [];
   for (const { vm, address } of config.connect) connectVm(links.get(vm)!, address, log, scope, bridge);
@@ -122,10 +127,11 @@ async function compose(
     urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
+  scope.defer(() => permanent.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ view }) => view);
-    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, vms, log }));
+    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, permanent, vms, log }));
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
@@ -144,6 +150,26 @@ function policyOf({ settings, unixDirectories, portRange }: HostConfig): Policy 
   return new Policy(settings, { unixDirectories, portRange });
 }
 
+/** Before a shim is heard: what is permanent has its ports first. */
+async function restorePermanent(
+  config: HostConfig,
+  table: ForwardTable,
+  vms: readonly string[],
+  log: Logger,
+  scope: Scope,
+): Promise<PermanentForwards> {
+  const state = config.state === undefined ? undefined : await StateFile.open(config.state, log);
+  if (state !== undefined) scope.defer(() => state.close());
+  if (state === undefined && config.api !== undefined)
+    log.info('forwards made through the API end with this process: there is no --state');
+  // Closed here as well, in case that the rest of the start fails.
+  scope.defer(() => table.close());
+  const permanent = new PermanentForwards({ table, state, vms, log });
+  scope.defer(() => permanent.close());
+  await permanent.restore();
+  return permanent;
+}
+
 /** Read once at the start, so that a file that is wrong is told at once. @throws BridgeError as reading it does */
 async function tokenOf(config: HostConfig, vm: string): Promise<Pick<VmLinkOptions, 'readToken'>> {
   const path = config.tokenFiles.find((each) => each.vm === vm)?.path;
@@ -159,6 +185,17 @@ async function startEngine(config: HostConfig, limit: Limit, log: Logger): Promi
   if (start === undefined) return undefined;
   const { HostEngine } = await import('./data/linux/host-engine.ts');
   return new HostEngine({ ...start, limit, log });
+}
+
+function wildcardPorts(
+  { wildcard }: HostConfig,
+  engine: HostEngine | undefined,
+  log: Logger,
+): WildcardPorts | undefined {
+  if (wildcard === undefined) return undefined;
+  if (engine === undefined) return new WildcardPorts(wildcard);
+  log.warn('--wildcard-privileged does nothing here: what Linux denies at one address, it denies at all');
+  return undefined;
 }
 
 function connectVm(

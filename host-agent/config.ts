@@ -4,6 +4,7 @@ import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import type { PortRange } from '../shared/port-range.ts';
 import { readPorts } from '../shared/port-spec-cursor.ts';
 import { EPHEMERAL } from '../shared/ports/allocator.ts';
+import type { WildcardRules } from '../shared/ports/wildcard-ports.ts';
 import { checkDirectory } from '../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
@@ -12,6 +13,13 @@ import { type HostEndAddress, parseHostLink } from '../shared/transport/link-add
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
 import { optionsWithFile } from './config-file.ts';
 import { splitVmName } from './vm-name.ts';
+
+/** How long the claims of a VM shim outlive its link unless told, milliseconds. */
+const DEFAULT_GRACE_MS = 30_000;
+/** Ports below it are privileged (IPPORT_RESERVED). */
+const PRIVILEGED = 1024;
+/** A day. */
+const MAX_GRACE_S = 86_400;
 
 /** A URL of one VM, on the command line `NAME=<url>` or `<url>`. */
 export interface VmAddress<Address = TransportAddress> {
@@ -40,6 +48,12 @@ export interface HostConfig {
   readonly control: readonly VmAddress[];
   /** Path of the API's unix socket. */
   readonly api: string | undefined;
+  /** Path of the file that permanent forwards live in; without one they end with the host agent. */
+  readonly state: string | undefined;
+  /** How long the claims of a VM shim outlive its link, milliseconds. */
+  readonly graceMs: number;
+  /** Which TCP ports may be taken at every address for one; undefined for none. */
+  readonly wildcard: WildcardRules | undefined;
   /** For URLs that listen; every VM where it is not said. */
   readonly peerCids: readonly VmPeers[];
   /** VMs that have to prove themselves. */
@@ -69,6 +83,10 @@ export interface HostOptions {
   readonly listen?: readonly string[];
   readonly control?: readonly string[];
   readonly api?: string;
+  readonly state?: string;
+  readonly grace?: string;
+  readonly wildcardPrivileged?: boolean;
+  readonly wildcardBelow?: string;
   readonly peerCid?: readonly string[];
   readonly tokenFile?: readonly string[];
   readonly portRange?: string;
@@ -124,12 +142,16 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     );
   checkTokenFiles(tokenFiles, vms);
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
-  const { api } = options;
+  const { api, state } = options;
+  const graceMs = parseGrace(options.grace);
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
   const unixDirectories = options.unixDirectory?.map(checkDirectory);
   const rest = {
     api,
+    state,
+    graceMs,
+    wildcard: wildcardRules(options),
     peerCids,
     tokenFiles,
     portRange,
@@ -148,6 +170,21 @@ function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPr
     throw new BridgeError('BAD_REQUEST', `unknown lane "${lane}"; known are ${LANES.join(', ')}`);
   const ofFile = file.flag('vm', vm, 'legacy-peer') ?? file.flag('legacy-peer') ?? false;
   return { lane, legacyPeer: given.legacyPeer ?? ofFile };
+}
+
+/** --wildcard-below is for tests: it makes other systems do what macOS needs. */
+function wildcardRules({ wildcardPrivileged, wildcardBelow }: HostOptions): WildcardRules | undefined {
+  if (wildcardBelow !== undefined) return { below: Number(wildcardBelow), always: true };
+  return wildcardPrivileged === true ? { below: PRIVILEGED, always: false } : undefined;
+}
+
+/** Seconds, also parts of one. */
+function parseGrace(text: string | undefined): number {
+  if (text === undefined) return DEFAULT_GRACE_MS;
+  const seconds = /^\d{1,6}(?:\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(seconds <= MAX_GRACE_S))
+    throw new BridgeError('BAD_REQUEST', `--grace ${text}: seconds from 0 to ${MAX_GRACE_S} are taken`);
+  return Math.round(seconds * 1_000);
 }
 
 function parseVmAddress<Address>(text: string, parse: (url: string) => Address): VmAddress<Address> {

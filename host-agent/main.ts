@@ -37,6 +37,18 @@ export function addHostCommands(program: Command): void {
     .option('--listen <[name=]url>', 'VM shims dial us there; may repeat', repeat)
     .option('--control <[name=]url>', 'serve the 9P control filesystem of a VM there; may repeat', repeat)
     .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)')
+    .addOption(
+      new Option(
+        '--state <path>',
+        'keep forwards made through the API in this file, and publish them again at start',
+      ).env('PORTFERRY_STATE'),
+    )
+    .option('--grace <seconds>', 'how long what a VM shim claimed outlives its link (default: 30)')
+    .option(
+      '--wildcard-privileged',
+      'where one address is denied (macOS, ports below 1024): listen at all, and reset clients of the others',
+    )
+    .addOption(new Option('--wildcard-below <port>').hideHelp())
     .option(
       '--peer-cid <[name=]cids>',
       'who may connect to --listen and --control over vsock: CID[,CID...] or any; may repeat (default: VMs, CIDs from 3 on)',

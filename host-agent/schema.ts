@@ -73,6 +73,24 @@ export const HOST_SCHEMA: Schema = {
       unless: 'no API',
       about: 'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`.',
     },
+    state: {
+      kind: 'text',
+      unless: 'they end with the host agent',
+      about: 'Path of the file that keeps forwards made through the API.',
+    },
+    grace: {
+      kind: 'number',
+      min: 0,
+      max: 86_400,
+      unless: '30',
+      about: 'Seconds for which the claims of a VM shim outlive its link.',
+    },
+    'wildcard-privileged': {
+      kind: 'flag',
+      unless: 'false',
+      about:
+        'On macOS: whether ports below 1024 that are denied at one address are taken at all, and answer at that one only.',
+    },
     heartbeat: {
       kind: 'number',
       min: 1,

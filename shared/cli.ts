@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { ENGINES } from './engine/choose.ts';
-import { BridgeError, type ErrorCode, messageOf } from './errors.ts';
+import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
 import { LOG_LEVELS } from './logger.ts';
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -67,8 +67,8 @@ export function repeat(value: string, before: readonly string[] = []): readonly 
 export function reportError(command: Command | string, error: unknown): number {
   const name = typeof command === 'string' ? command : command.name();
   const code = error instanceof BridgeError ? error.code : undefined;
-  const detail = error instanceof BridgeError || !(error instanceof Error) ? messageOf(error) : error.stack;
-  process.stderr.write(`portferry ${name}: ${detail}${code === undefined ? '' : ` [${code}]`}\n`);
+  const detail = code === undefined && error instanceof Error ? error.stack : textWithCode(error);
+  process.stderr.write(`portferry ${name}: ${detail}\n`);
   return code !== undefined && USAGE_CODES.includes(code) ? EXIT.usage : EXIT.failed;
 }
 

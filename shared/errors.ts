@@ -62,6 +62,7 @@ export type ErrorCode =
   | 'LIMIT_REACHED'
   | 'ALREADY_EXISTS'
   | 'NOT_FOUND'
+  | 'STATE_IN_USE'
   | 'NO_LINK'
   | 'LINK_LOST'
   | 'DIAL_REFUSED'
@@ -86,6 +87,7 @@ const DEFAULT_ERRNO: Record<ErrorCode, ErrnoName> = {
   LIMIT_REACHED: 'ENOBUFS',
   ALREADY_EXISTS: 'EEXIST',
   NOT_FOUND: 'ENOENT',
+  STATE_IN_USE: 'EBUSY',
   NO_LINK: 'ENETUNREACH',
   LINK_LOST: 'ECONNABORTED',
   DIAL_REFUSED: 'ECONNREFUSED',
@@ -99,29 +101,40 @@ const DEFAULT_ERRNO: Record<ErrorCode, ErrnoName> = {
   IO: 'EIO',
 };
 
+/** All codes, in the order of docs/troubleshooting.md. */
+export const ERROR_CODES = Object.keys(DEFAULT_ERRNO) as readonly ErrorCode[];
+
 /** Whether a text from a wire is one of our codes. */
 export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(DEFAULT_ERRNO, text);
 }
+
+/** A port of the host, or the path of a socket there, that an error is about. */
+export type HostPlace =
+  | { readonly protocol: 'tcp' | 'udp'; readonly ip: string; readonly port: number }
+  | { readonly protocol: 'unix'; readonly path: string };
 
 export class BridgeError extends Error {
   override readonly name = 'BridgeError';
   readonly code: ErrorCode;
   /** Linux errno number for wires. */
   readonly errno: number;
+  /** What could not be had, for whoever wants to find out why. */
+  readonly place: HostPlace | undefined;
 
   /**
    * @param code stable code
    * @param message for people: what was tried, on which address, why it failed, what to do
-   * @param options `errno` overrides the number that belongs to the code; `cause` keeps the original
+   * @param options `errno` overrides the number that belongs to the code; `cause` keeps the original; `place` is what could not be had
    */
   constructor(
     code: ErrorCode,
     message: string,
-    options: { errno?: ErrnoName | number; cause?: unknown } = {},
+    options: { errno?: ErrnoName | number; cause?: unknown; place?: HostPlace | undefined } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
+    this.place = options.place;
     const errno = options.errno ?? DEFAULT_ERRNO[code];
     this.errno = typeof errno === 'number' ? errno : ERRNO[errno];
   }
@@ -143,6 +156,20 @@ export function errnoNumber(error: unknown): number {
   if (error instanceof BridgeError) return error.errno;
   const name = nodeErrno(error);
   return name !== undefined && name in ERRNO ? ERRNO[name as ErrnoName] : ERRNO.EIO;
+}
+
+/** The message with its code in brackets behind it: how errors read where there is nothing but text. */
+export function textWithCode(error: unknown): string {
+  return error instanceof BridgeError ? `${error.message} [${error.code}]` : messageOf(error);
+}
+
+/** The error that a text of `textWithCode` stands for; `otherwise` is the code of one that names none of ours. */
+export function errorOfText(text: string, otherwise: ErrorCode): BridgeError {
+  const match = /^(.*) \[([A-Z_]+)\]$/s.exec(text);
+  const code = match?.[2];
+  return code !== undefined && isErrorCode(code)
+    ? new BridgeError(code, match![1]!)
+    : new BridgeError(otherwise, text);
 }
 
 /** The message of anything thrown, for an error text that wraps it. */

@@ -4,10 +4,11 @@ const HEADINGS = ['SPEC', 'VM', 'OWNER', 'SINCE', 'ACTIVE', 'UP', 'DOWN'];
 /** Only where a forward has one. */
 const STATE = 'STATE';
 
-/** The table that `portferry list` prints, and a line for each VM whose link is down. */
+/** The table that `portferry list` prints, a line for each forward that failed, and one for each VM whose link is down. */
 export function formatList({ forwards, vms }: ForwardList): string {
-  const withState = forwards.some(({ state }) => state !== undefined);
-  const rows = forwards.map(({ spec, vm, owner, since, state, stats }) => [
+  const published = forwards.filter(({ state }) => state !== 'failed');
+  const withState = published.some(({ state }) => state !== undefined);
+  const rows = published.map(({ spec, vm, owner, since, state, stats }) => [
     spec,
     vm,
     owner,
@@ -26,8 +27,11 @@ export function formatList({ forwards, vms }: ForwardList): string {
       .join('  ')
       .trimEnd(),
   );
+  const failed = forwards
+    .filter(({ state }) => state === 'failed')
+    .map(({ spec, vm, error }) => `not published: ${spec} (VM ${vm}): ${error?.message} [${error?.code}]`);
   const down = vms.filter(({ up }) => !up).map(({ name }) => `no link to VM ${name}`);
-  return `${[...lines, ...down].join('\n')}\n`;
+  return `${[...lines, ...failed, ...down].join('\n')}\n`;
 }
 
 function formatBytes(bytes: number): string {

@@ -7,17 +7,18 @@ import type { Socket } from 'node:net';
 import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import { formatSpec, type PortSpec, parseSpec } from '../../shared/port-spec.ts';
 import { readJson } from '../../shared/read-json.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
 import { listen } from '../../shared/transport/listen.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
+import type { FailedForward, PermanentForwards } from './permanent-forwards.ts';
+import { OWNER } from './permanent-forwards.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
 const MAX_CONNECTIONS = 128;
 /** A connection that is silent for so long is closed, milliseconds. */
 const IDLE_MS = 30_000;
-const OWNER = 'api';
 
 /** A forward as the API shows it. */
 export interface ForwardView {
@@ -25,8 +26,10 @@ export interface ForwardView {
   readonly vm: string;
   readonly owner: string;
   readonly since: string;
-  /** How it waits for its container, where it does. */
+  /** How it waits for its container, where it does; `failed`: it is kept and tried again. */
   readonly state?: string;
+  /** Why it is not published now. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string };
   readonly stats: Record<string, number>;
 }
 
@@ -44,6 +47,7 @@ export interface VmView {
 
 export interface ApiOptions {
   readonly table: ForwardTable;
+  readonly permanent: PermanentForwards;
   readonly vms: () => VmView[];
   readonly log: Logger;
 }
@@ -101,18 +105,20 @@ export async function serveApi(address: TransportAddress, options: ApiOptions): 
 
 async function answer(
   request: IncomingMessage,
-  { table, vms }: ApiOptions,
+  { table, permanent, vms }: ApiOptions,
 ): Promise<{ status: number; body: unknown }> {
   const path = request.url?.split('?')[0];
   if (path !== '/v1/forwards')
     throw new BridgeError('NOT_FOUND', `no such resource ${path}; there is /v1/forwards`);
   if (request.method === 'GET') {
-    return { status: 200, body: { forwards: table.list().map(view), vms: vms() } };
+    const forwards = [...table.list().map(view), ...permanent.failed().map(failedView)];
+    return { status: 200, body: { forwards, vms: vms() } };
   }
   if (request.method !== 'POST' && request.method !== 'DELETE')
     throw new BridgeError('BAD_REQUEST', `method ${request.method}; /v1/forwards knows GET, POST and DELETE`);
   const body = await readBody(request);
-  const spec = parseSpec(text(body, 'spec') ?? '');
+  const wanted = text(body, 'spec') ?? '';
+  const spec = readSpec(wanted, request.method === 'DELETE' ? permanent.failed() : []);
   const vm = text(body, 'vm');
   const names = vms().map(({ name }) => name);
   if (vm !== undefined && !names.includes(vm))
@@ -120,13 +126,25 @@ async function answer(
   if (request.method === 'POST') {
     if (vm === undefined && names.length > 1)
       throw new BridgeError('BAD_REQUEST', `which VM? there is ${names.join(', ')}; say --vm NAME`);
-    const claim = await table.claim({ owner: OWNER, lease: 'permanent', vm: vm ?? names[0]!, spec });
+    const claim = await permanent.expose(vm ?? names[0]!, spec!);
     return { status: 201, body: view(claim) };
   }
-  const claims = table.find(spec, vm);
-  if (claims.length === 0) throw new BridgeError('NOT_FOUND', `${formatSpec(spec)} is not exposed`);
+  const claims = spec === undefined ? [] : table.find(spec, vm);
+  const failed = await permanent.forget(claims, spec === undefined ? wanted : formatSpec(spec), vm);
+  const removed = [...claims.map(view), ...failed.map(failedView)];
+  if (removed.length === 0) throw new BridgeError('NOT_FOUND', `${wanted} is not exposed`);
   await Promise.all(claims.map((claim) => table.release(claim, { now: body.now === true })));
-  return { status: 200, body: { forwards: claims.map(view) } };
+  return { status: 200, body: { forwards: removed } };
+}
+
+/** @param kept what is unreadable here, and was kept by a later version, has to be removable: undefined then */
+function readSpec(text: string, kept: readonly FailedForward[]): PortSpec | undefined {
+  try {
+    return parseSpec(text);
+  } catch (error) {
+    if (kept.some(({ spec }) => spec === text)) return undefined;
+    throw error;
+  }
 }
 
 function view(claim: Claim): ForwardView {
@@ -140,6 +158,11 @@ function view(claim: Claim): ForwardView {
     ...(state === undefined ? {} : { state }),
     stats: claim.stats(),
   };
+}
+
+function failedView({ spec, vm, since, code, message }: FailedForward): ForwardView {
+  const error = { code, message };
+  return { spec, vm, owner: OWNER, since: since.toISOString(), state: 'failed', error, stats: {} };
 }
 
 async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {

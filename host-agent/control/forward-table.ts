@@ -2,13 +2,14 @@
  * The one table of claims. Every front door (9P tree, API) makes and drops claims here and nowhere else; a
  * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
  */
-import { BridgeError } from '../../shared/errors.ts';
+import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { formatEndpoint, isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
 import { endpointCount, isChoice, sharedEndpoint } from '../../shared/ports/endpoints.ts';
 import type { Forward } from '../data/forward.ts';
+import { explainRefusal } from './conflict.ts';
 import { openFreePort } from './free-port.ts';
 import { Policy } from './policy.ts';
 
@@ -26,6 +27,8 @@ export interface ClaimRequest {
   readonly lease: Lease;
   readonly vm: string;
   readonly spec: PortSpec;
+  /** It is one of many tries: what it fails of is not logged, and not looked into. */
+  readonly quiet?: boolean;
   /** Told when the claim is dropped, by whomever; not when the host agent stops. @param why if it was not asked for */
   readonly onReleased?: (why?: BridgeError) => void;
 }
@@ -101,12 +104,7 @@ export class ForwardTable {
       ).catch((error) => this.unboundTwin(request, admitted, error));
     } catch (error) {
       this.giveBack(request.vm, request.spec);
-      const { owner, vm } = request;
-      this.log.warn(
-        { owner, vm, spec: formatSpec(request.spec) },
-        `not exposed: ${(error as Error).message}`,
-      );
-      throw error;
+      throw request.quiet === true ? error : await this.refused(request, error);
     }
     const { resolved, forward } = opened;
     const entry: Entry = {
@@ -198,7 +196,10 @@ export class ForwardTable {
           `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
         );
       if (other.state() !== undefined)
-        throw new BridgeError('PORT_IN_USE', `Bind for ${clash} failed: port is already allocated`);
+        throw new BridgeError(
+          'PORT_IN_USE',
+          `Bind for ${clash} failed: port is already allocated: VM "${other.vm}" has it (published by ${other.owner})`,
+        );
     }
   }
 
@@ -216,6 +217,13 @@ export class ForwardTable {
     if (this.find({ ...spec, hostIps: ['0.0.0.0'] }, vm).length === 0) throw error;
     this.log.warn({ vm, spec: formatSpec(resolved) }, 'granted but not bound: this host has no IPv6');
     return { resolved, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
+  }
+
+  /** Says why, in the log and to whom asked. */
+  private async refused({ owner, vm, spec }: ClaimRequest, error: unknown): Promise<unknown> {
+    const explained = await explainRefusal(error, this.entries);
+    this.log.warn({ owner, vm, spec: formatSpec(spec) }, `not exposed: ${messageOf(explained)}`);
+    return explained;
   }
 
   private giveBack(vm: string, spec: PortSpec): void {

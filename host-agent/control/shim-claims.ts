@@ -3,6 +3,7 @@
  * link is lost and comes back within a grace period, are compared with what it wants on every new link, and end when
  * another instance says hello, so that a VM that started anew is not refused by its own ghost.
  */
+import { setImmediate as othersTurn } from 'node:timers/promises';
 import { MAX_CLAIMS, refusal, type WantedClaim } from '../../shared/claim-messages.ts';
 import type { ControlMessage } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
@@ -12,9 +13,6 @@ import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import { type HeldClaim, reconcile } from './reconcile.ts';
 
-/** How long claims outlive the link that they were made over, milliseconds. */
-export const GRACE_MS = 30_000;
-
 /** What is needed of a link. */
 export type ClaimLink = Pick<Link, 'peer' | 'has' | 'send' | 'receive'>;
 
@@ -22,7 +20,8 @@ export interface ShimClaimsOptions {
   readonly table: Pick<ForwardTable, 'claim' | 'release'>;
   readonly vm: string;
   readonly log: Logger;
-  readonly graceMs?: number;
+  /** How long claims outlive the link that they were made over, milliseconds. */
+  readonly graceMs: number;
 }
 
 class Held implements HeldClaim {
@@ -76,7 +75,7 @@ export class ShimClaims {
     this.link = undefined;
     clearTimeout(this.grace);
     if (this.held.size === 0) return;
-    const { vm, log, graceMs = GRACE_MS } = this.options;
+    const { vm, log, graceMs } = this.options;
     this.grace = setTimeout(() => {
       const claims = this.held.size;
       log.warn({ vm, claims }, `no link for ${graceMs / 1000} s: the claims of the VM shim end`);
@@ -132,10 +131,12 @@ export class ShimClaims {
     }
     const held = new Held(wanted);
     this.held.set(held.id, held);
-    this.last = this.last.then(() => {
+    this.last = this.last.then(async () => {
       if (held.dropped) return;
       held.opening = this.open(held);
-      return held.opening;
+      await held.opening;
+      // Opening a port may wait for nothing; a VM that claims thousands must not keep the others' connections waiting.
+      await othersTurn();
     });
   }
 

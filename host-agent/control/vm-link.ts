@@ -130,7 +130,8 @@ export class VmLink implements LinkSource {
 
   /** Makes a link the one in use, until it is over. */
   async serve(link: Link, opener: StreamOpener): Promise<void> {
-    const { lane: preference, log, path, claims } = this.options;
+    const { lane: preference, log, path, claims, signal } = this.options;
+    if (signal.aborted) return link.close();
     const { lane, why } = chooseLane(opener.traits, preference, link.lanePeer);
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);

@@ -7,6 +7,7 @@ import type { Endpoint } from '../../shared/ports/endpoints.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
 import { refuseWaitedAt, reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
+import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import type { HostEngine } from './linux/host-engine.ts';
 import { StreamForward } from './stream-forward.ts';
@@ -32,6 +33,8 @@ export interface BindOptions {
   readonly engine: HostEngine | undefined;
   readonly settings: ForwardOptions;
   readonly log: Logger;
+  /** Takes TCP ports that are denied at one address only, on the portable engine. */
+  readonly wildcard: WildcardPorts | undefined;
 }
 
 /** A TCP or UDP port of the host that is bound and answers nobody yet. */
@@ -46,7 +49,7 @@ export interface HostPort extends BoundPort {
  */
 export async function bindHostPort(
   { protocol, ip, port }: Endpoint,
-  { engine, settings, log }: BindOptions,
+  { engine, settings, log, wildcard }: BindOptions,
 ): Promise<HostPort> {
   const where = { ip, port, log };
   if (engine !== undefined)
@@ -54,7 +57,7 @@ export async function bindHostPort(
   if (protocol === 'tcp') {
     refuseWaitedAt(where);
     const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
-    const reservation = waitingPort ?? (await reserveTcp(where));
+    const reservation = waitingPort ?? (await reserveTcp({ ...where, wildcard }));
     const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
       serve: (options) => {

@@ -6,6 +6,7 @@ import { formatSpec, type InetSpec, type PortSpec, type UnixSpec } from '../../s
 import type { PortAllocator } from '../../shared/ports/allocator.ts';
 import { bindAll } from '../../shared/ports/bind-all.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
+import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import { bindHostPort } from './host-port.ts';
 import type { HostEngine } from './linux/host-engine.ts';
@@ -22,6 +23,8 @@ export interface OpenForwardOptions {
   /** The VM, and the engine that carries its streams, where that is not this thread. */
   readonly vm: string;
   readonly engine: HostEngine | undefined;
+  /** Takes TCP ports that are denied at one address only, on the portable engine. */
+  readonly wildcard: WildcardPorts | undefined;
 }
 
 interface Opened {
@@ -42,7 +45,7 @@ async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Op
   const { allocator, engine, limits, log } = options;
   const settings = spec.options ?? {};
   const { resolved, ports } = await bindAll(spec, allocator, (endpoint) =>
-    bindHostPort(endpoint, { engine, settings, log }),
+    bindHostPort(endpoint, { engine, settings, log, wildcard: options.wildcard }),
   );
   const limit = connectionLimit(formatSpec(resolved), options);
   const forwards = ports.map(({ endpoint, bound }) => {

@@ -36,6 +36,8 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
   while (!signal.aborted) {
     try {
       const link = await established(await dialer.dial(signal), options);
+      // Who stops has closed the links that it knew of; nobody would end this one.
+      if (signal.aborted) return link.close();
       const begun = performance.now();
       lastReason = '';
       linked = true;

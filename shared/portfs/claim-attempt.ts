@@ -1,9 +1,10 @@
-import { messageOf } from '../errors.ts';
+import { messageOf, textWithCode } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { PortClaim, PortDoor } from './door.ts';
 
 export type Outcome =
   | { readonly kind: 'granted'; readonly claim: PortClaim }
+  /** The message ends with the code of the error, in brackets. */
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'late' }
   | { readonly kind: 'cancelled' };
@@ -62,7 +63,7 @@ export function attemptClaim({ door, spec, timeoutMs, cancel, log, onOutcome }: 
       log.info({ spec }, 'a claim was granted after nobody waited for it any more: releasing it');
       await claim.release({ now: true });
     },
-    (error: unknown) => decide({ kind: 'refused', message: messageOf(error) }),
+    (error: unknown) => decide({ kind: 'refused', message: textWithCode(error) }),
   );
   return {
     outcome,

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { BridgeError } from '../errors.ts';
+import { BridgeError, errorOfText } from '../errors.ts';
 import { P9Client, type P9ClientOptions } from '../p9/client.ts';
 
 export interface ClaimedPort {
@@ -67,7 +67,7 @@ async function request(
     .trimEnd();
   if (answer.startsWith('OK ')) return { fid, resolved: answer.slice('OK '.length) };
   const reason = answer.startsWith('ERROR ') ? answer.slice('ERROR '.length) : `unexpected answer: ${answer}`;
-  throw new BridgeError('REFUSED', reason);
+  throw errorOfText(reason, 'REFUSED');
 }
 
 function releaser(client: P9Client, ctl: number): () => Promise<void> {

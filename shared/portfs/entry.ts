@@ -89,7 +89,8 @@ export class Entry {
     if (this.state.kind !== 'waiting') throw p9Error('permission denied');
     this.owner = ctl;
     const request = parseRequest(data);
-    if ('wrong' in request) return this.change({ kind: 'failed', spec: '', message: request.wrong });
+    if ('wrong' in request)
+      return this.change({ kind: 'failed', spec: '', message: `${request.wrong} [BAD_REQUEST]` });
 
     const { spec } = request;
     const onFlush = () => this.cancel.abort();
@@ -171,11 +172,12 @@ export class Entry {
     if (outcome.kind === 'granted') this.change({ kind: 'active', spec, claim: outcome.claim });
     else if (outcome.kind === 'refused') this.change({ kind: 'failed', spec, message: outcome.message });
     else if (outcome.kind === 'late') this.change({ kind: 'failed', spec, message: this.lateText(spec) });
-    else if (!this.gone) this.change({ kind: 'failed', spec, message: `${spec}: the request was cancelled` });
+    else if (!this.gone)
+      this.change({ kind: 'failed', spec, message: `${spec}: the request was cancelled [CANCELLED]` });
   }
 
   private lateText(spec: string): string {
-    return `${spec}: no answer within ${this.options.answerMs / 1000} s; the request was cancelled`;
+    return `${spec}: no answer within ${this.options.answerMs / 1000} s; the request was cancelled [TIMEOUT]`;
   }
 
   private change(state: State): void {

@@ -15,28 +15,33 @@ export interface BindRequest {
  */
 export function bindError(error: unknown, request: BindRequest): BridgeError {
   if (error instanceof BridgeError) return error;
-  const where = formatEndpoint(request.ip, request.port);
+  const { protocol, ip, port } = request;
+  const place = { protocol, ip, port };
+  const where = formatEndpoint(ip, port);
   const name = nodeErrno(error);
   switch (name) {
     case 'EADDRINUSE':
       return new BridgeError('PORT_IN_USE', `Bind for ${where} failed: port is already allocated`, {
         cause: error,
+        place,
       });
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT': // a host without IPv6 has none of its addresses
       return new BridgeError(
         'ADDRESS_NOT_AVAILABLE',
         `listen ${request.protocol} ${where}: bind: cannot assign requested address`,
-        { errno: name, cause: error },
+        { errno: name, cause: error, place },
       );
     case 'EACCES':
     case 'EPERM':
       return new BridgeError('PERMISSION_DENIED', `Bind for ${where} failed: permission denied`, {
         cause: error,
+        place,
       });
     default:
       return new BridgeError('IO', `Bind for ${where}: unexpected error ${name ?? messageOf(error)}`, {
         cause: error,
+        place,
       });
   }
 }

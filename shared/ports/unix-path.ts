@@ -108,5 +108,6 @@ function isSame(a: FileIdentity, b: FileIdentity): boolean {
 }
 
 function taken(path: string, why: string): BridgeError {
-  return new BridgeError('PORT_IN_USE', `Bind for ${path} failed: ${why}`);
+  const place = { protocol: 'unix', path } as const;
+  return new BridgeError('PORT_IN_USE', `Bind for ${path} failed: ${why}`, { place });
 }

@@ -16,7 +16,7 @@ export class FakeHost {
   readonly table: ForwardTable;
   readonly claims: ShimClaims;
 
-  constructor(graceMs?: number) {
+  constructor(graceMs = 30_000) {
     const log = silentLogger();
     this.table = new ForwardTable(async (_vm, spec) => {
       await turn();
@@ -39,7 +39,7 @@ export class FakeHost {
       table: this.table,
       vm: 'vm',
       log,
-      ...(graceMs === undefined ? {} : { graceMs }),
+      graceMs,
     });
   }
 

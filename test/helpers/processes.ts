@@ -156,6 +156,8 @@ export class Pair {
   readonly group = new ProcessGroup();
   readonly dir = this.group.dir;
   readonly shimUrl = this.group.unixUrl('shim.sock');
+  /** Where the host agent dials: the shim, unless somebody stands between. */
+  linkUrl = this.shimUrl;
   readonly controlUrl = this.group.unixUrl('control.sock');
   /** The control filesystem that the shim serves. */
   readonly portFsUrl = this.group.unixUrl('port-fs.sock');
@@ -179,13 +181,16 @@ export class Pair {
     this.hostOptions = hostOptions;
   }
 
+  /** @param prepare runs before anything is started */
   static async start(
     lane: LaneChoice = 'auto',
     engine: EngineChoice = 'auto',
     shimOptions: readonly string[] = [],
     hostOptions: readonly string[] = [],
+    prepare: (pair: Pair) => void = () => {},
   ): Promise<Pair> {
     const pair = new Pair(lane, engine, shimOptions, hostOptions);
+    prepare(pair);
     pair.startShim();
     pair.startHost();
     try {
@@ -214,8 +219,8 @@ export class Pair {
   }
 
   startHost(): Running {
-    const { shimUrl, controlUrl, api, lane, engine } = this;
-    const args = [lane === 'shim-dialled' ? '--listen' : '--connect', shimUrl, '--control', controlUrl];
+    const { linkUrl, controlUrl, api, lane, engine } = this;
+    const args = [lane === 'shim-dialled' ? '--listen' : '--connect', linkUrl, '--control', controlUrl];
     args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
     if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
     this.host = this.group.start('host-agent', ...args, '--log-level', 'debug', ...this.hostOptions);

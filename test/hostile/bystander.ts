@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Exchange } from '../helpers/exchange.ts';
 
 /** A request that takes longer has failed, milliseconds. */
-const REQUEST_MS = 10_000;
+const REQUEST_MS = 20_000;
 const PAUSE_MS = 10;
 
 /** Uses the forwards of another VM all the while: short transfers, one after the other. */

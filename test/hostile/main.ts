@@ -10,6 +10,7 @@ import { DEDICATED_ATTACKS } from './attacks/dedicated.ts';
 import { FRAME_ATTACKS } from './attacks/frames.ts';
 import { HELLO_ATTACKS } from './attacks/hellos.ts';
 import { TREE_ATTACKS } from './attacks/tree.ts';
+import { UNIX_PATH_ATTACKS } from './attacks/unix-paths.ts';
 import { Bystander } from './bystander.ts';
 import { MEMORY_BOUND, Scene } from './scene.ts';
 
@@ -17,6 +18,7 @@ const ATTACKS: readonly Attack[] = [
   ...FRAME_ATTACKS,
   ...HELLO_ATTACKS,
   ...CLAIM_ATTACKS,
+  ...UNIX_PATH_ATTACKS,
   ...TREE_ATTACKS,
   ...DEDICATED_ATTACKS,
 ];

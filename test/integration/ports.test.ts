@@ -1,9 +1,19 @@
-import { createServer, type Server } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callApi, type ForwardList } from '../helpers/api.ts';
-import { logLines, loopback, Pair, runPortferry, startPortferry, until } from '../helpers/processes.ts';
+import {
+  logLines,
+  loopback,
+  Pair,
+  runPortferry,
+  startPortferry,
+  unixSpec,
+  until,
+} from '../helpers/processes.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
-import type { StreamServer } from '../helpers/stream-server.ts';
+import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 import { udpPeer } from '../helpers/udp-peer.ts';
 
@@ -22,20 +32,30 @@ afterAll(async () => {
 
 const cli = (...args: string[]): ReturnType<typeof runPortferry> => runPortferry(...args, '--api', pair.api);
 
+/** What is said of a port that this very process has; where, as it is held. */
+const heldByUs = (asked: string, where: string): RegExp =>
+  new RegExp(
+    `Bind for ${asked} failed: port is already allocated: .+ \\(process ${process.pid}\\) has ${where}`,
+  );
+
 describe('a port that somebody else has', () => {
-  it('is refused in the words of docker over the API, by expose and by claim', async () => {
+  it('is refused in the words of docker over the API, by expose and by both claims, with the one who has it', async () => {
     const taken = await tcpEcho();
     try {
       const spec = loopback('tcp', echo.port, taken.port);
-      const text = `Bind for 127.0.0.1:${taken.port} failed: port is already allocated`;
+      const where = `127.0.0.1:${taken.port}`;
+      const text = heldByUs(where, `${where}$`);
       const { status, body } = await callApi(pair.api, 'POST', { spec });
-      expect([status, body]).toEqual([409, { code: 'PORT_IN_USE', message: text }]);
+      expect([status, body]).toEqual([409, { code: 'PORT_IN_USE', message: expect.stringMatching(text) }]);
+      const withCode = heldByUs(where, `${where} \\[PORT_IN_USE\\]\n$`);
       const exposed = await cli('expose', spec);
       expect(exposed).toMatchObject({ code: 1, stdout: '' });
-      expect(exposed.stderr).toContain(text);
-      const claimed = await runPortferry('claim', spec, '--control', pair.controlUrl);
-      expect(claimed.stderr).toContain(text);
-      expect(claimed).toMatchObject({ code: 1, stdout: '' });
+      expect(exposed.stderr).toMatch(withCode);
+      for (const control of [pair.controlUrl, pair.portFsUrl]) {
+        const claimed = await runPortferry('claim', spec, '--control', control);
+        expect(claimed.stderr).toMatch(withCode);
+        expect(claimed).toMatchObject({ code: 1, stdout: '' });
+      }
     } finally {
       await taken.close();
     }
@@ -45,17 +65,52 @@ describe('a port that somebody else has', () => {
     const taken = await udpPeer();
     try {
       const { status, body } = await callApi(pair.api, 'POST', { spec: loopback('udp', 53, taken.port) });
-      const message = `Bind for 127.0.0.1:${taken.port} failed: port is already allocated`;
+      const where = `127.0.0.1:${taken.port}`;
+      const message = expect.stringMatching(heldByUs(where, `${where}$`));
       expect([status, body]).toEqual([409, { code: 'PORT_IN_USE', message }]);
     } finally {
       await taken.close();
     }
   });
 
+  it('is named where a wildcard is in the way of an address, and the other way round', async () => {
+    const ask = async (spec: string): Promise<unknown> => (await callApi(pair.api, 'POST', { spec })).body;
+    const any = createServer().listen(0, '0.0.0.0');
+    await once(any, 'listening');
+    const { port } = any.address() as AddressInfo;
+    expect(await ask(loopback('tcp', 80, port))).toMatchObject({
+      message: expect.stringMatching(
+        heldByUs(`127.0.0.1:${port}`, `0.0.0.0:${port}, which includes 127.0.0.1:${port}$`),
+      ),
+    });
+    any.close();
+    const one = await tcpEcho();
+    expect(await ask(`tcp:0.0.0.0:${one.port}:tcp:127.0.0.1:80`)).toMatchObject({
+      message: expect.stringMatching(
+        heldByUs(`0.0.0.0:${one.port}`, `127.0.0.1:${one.port}, which 0.0.0.0:${one.port} includes$`),
+      ),
+    });
+    await one.close();
+  });
+
+  it('is named for a unix socket', async () => {
+    const path = join(pair.dir, 'taken.sock');
+    const taken = await serveStreams(() => {}, path);
+    const { body } = await callApi(pair.api, 'POST', { spec: unixSpec(path, '/x') });
+    const why = new RegExp(`Bind for ${path} failed: .+: .+ \\(process ${process.pid}\\) has ${path}$`);
+    expect(body).toMatchObject({ code: 'PORT_IN_USE', message: expect.stringMatching(why) });
+    await taken.close();
+  });
+
   it('is one that we publish ourselves as well, whoever asked', async () => {
     const { spec, port } = await pair.expose(loopback('tcp', echo.port));
-    const text = `Bind for 127.0.0.1:${port} failed: port is already allocated`;
+    const who = `VM "default" has 127.0.0.1:${port} (published by api)`;
+    const text = `Bind for 127.0.0.1:${port} failed: port is already allocated: ${who}`;
     expect((await callApi(pair.api, 'POST', { spec })).body).toMatchObject({ message: text });
+    const any = `tcp:0.0.0.0:${port}:tcp:127.0.0.1:1`;
+    expect((await callApi(pair.api, 'POST', { spec: any })).body).toMatchObject({
+      message: expect.stringContaining(`VM "default" has 127.0.0.1:${port}, which 0.0.0.0:${port} includes`),
+    });
     const claimed = await runPortferry('claim', spec, '--control', pair.controlUrl);
     expect(claimed.stderr).toContain(text);
     expect(claimed.code).toBe(1);

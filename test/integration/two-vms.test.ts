@@ -142,6 +142,31 @@ describe('two VMs at one host agent', () => {
     expect(stdout).not.toContain('no link to VM b');
   });
 
+  it('of two that want the same port the second is told which VM has it', async () => {
+    const container = await named('hello');
+    const claim = (vm: 'a' | 'b', spec: string): Running =>
+      group.start('claim', spec, '--control', group.unixUrl(`${vm}-control.sock`));
+    const first = claim('a', loopback('tcp', container.port));
+    const spec = await until('the claim', () => first.stdout().includes('\n') && first.stdout().trim());
+    const port = hostPort(spec);
+    const refused = claim('b', spec);
+    expect(await refused.exited).toBe(1);
+    expect(refused.stderr()).toMatch(
+      new RegExp(
+        `already allocated: VM "a" has 127.0.0.1:${port} \\(published by 9p:a:1\\) \\[PORT_IN_USE\\]`,
+      ),
+    );
+    const { code, stderr } = await runPortferry('expose', spec, '--vm', 'b', '--api', api);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`VM "a" has 127.0.0.1:${port}`)]);
+    expect(await ask(port)).toBe('hello');
+    // It is free for the second when the first has gone.
+    await first.kill('SIGKILL');
+    await until(
+      'the port to be free',
+      async () => (await runPortferry('expose', spec, '--vm', 'b', '--api', api)).code === 0,
+    );
+  });
+
   it('one VM may not have two URLs, and a control tree needs a VM', async () => {
     const twice = await runPortferry('host-agent', '--connect', 'unix:///a', '--connect', 'unix:///b');
     expect(twice.code).toBe(2);

@@ -1,5 +1,16 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { BridgeError, ERRNO, errnoName, errnoNumber, messageOf, nodeErrno } from '../../shared/errors.ts';
+import {
+  BridgeError,
+  ERRNO,
+  ERROR_CODES,
+  errnoName,
+  errnoNumber,
+  errorOfText,
+  messageOf,
+  nodeErrno,
+  textWithCode,
+} from '../../shared/errors.ts';
 
 describe('BridgeError', () => {
   it('carries a Linux errno that fits its code, unless it is given another', () => {
@@ -12,6 +23,41 @@ describe('BridgeError', () => {
     const cause = new Error('why');
     expect(new BridgeError('IO', 'x', { cause }).cause).toBe(cause);
     expect('cause' in new BridgeError('IO', 'x')).toBe(false);
+  });
+});
+
+describe('an error as text', () => {
+  it('comes back with its code', () => {
+    for (const code of ERROR_CODES) {
+      const error = new BridgeError(code, 'two\nlines [WITH] brackets [IO]');
+      expect(textWithCode(error)).toBe(`${error.message} [${code}]`);
+      expect(errorOfText(textWithCode(error), 'REFUSED')).toMatchObject({ code, message: error.message });
+    }
+  });
+
+  it('without a code of ours gets the one that was agreed on', () => {
+    expect(textWithCode(new Error('x'))).toBe('x');
+    for (const text of ['x', 'x [WHAT]', 'x [IO] y', '[IO]'])
+      expect(errorOfText(text, 'REFUSED')).toMatchObject({ code: 'REFUSED', message: text });
+  });
+});
+
+describe('docs/troubleshooting.md', () => {
+  const text = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` *\|([^|]*)\|([^|]*)\|([^|]*)\|$/gm)];
+
+  it.each(ERROR_CODES)('says what %s means and what to do, with its errno', (code) => {
+    const [row, ...others] = rows.filter(([, name]) => name === code);
+    expect(others).toEqual([]);
+    const [errno, meaning, help] = row!.slice(2).map((cell) => cell.trim());
+    expect(errno!.split(',')[0]).toBe(errnoName(new BridgeError(code, '').errno));
+    expect(Math.min(meaning!.length, help!.length)).toBeGreaterThan(7);
+  });
+
+  it('knows no others', () => {
+    expect(rows.map(([, name]) => name).filter((name) => !(ERROR_CODES as string[]).includes(name!))).toEqual(
+      [],
+    );
   });
 });
 

@@ -9,6 +9,7 @@ import { ApiClient } from '../../../host-agent/client/api-client.ts';
 import { formatList } from '../../../host-agent/client/format-list.ts';
 import { serveApi } from '../../../host-agent/control/api.ts';
 import { ForwardTable } from '../../../host-agent/control/forward-table.ts';
+import { PermanentForwards } from '../../../host-agent/control/permanent-forwards.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { parseAddress } from '../../../shared/transport/address.ts';
@@ -32,7 +33,9 @@ beforeAll(async () => {
     { name: 'a', up: true, lane: 'dedicated', rttMs: 0.25, token: true, authFailures: 3 },
     { name: 'b', up: false, lane: undefined, rttMs: undefined, token: false, authFailures: 0 },
   ];
-  close = await serveApi(parseAddress(`unix://${path}`), { table, vms, log: silentLogger() });
+  const log = silentLogger();
+  const permanent = new PermanentForwards({ table, state: undefined, vms: ['a', 'b'], log });
+  close = await serveApi(parseAddress(`unix://${path}`), { table, permanent, vms, log });
 });
 afterAll(async () => {
   await close();
@@ -105,11 +108,9 @@ describe('the API', () => {
   it('an idle connection does not outlive the API', async () => {
     const other = join(dir, 'other.sock');
     const table = new ForwardTable(() => Promise.reject(new Error('unused')), silentLogger());
-    const end = await serveApi(parseAddress(`unix://${other}`), {
-      table,
-      vms: () => [],
-      log: silentLogger(),
-    });
+    const log = silentLogger();
+    const permanent = new PermanentForwards({ table, state: undefined, vms: [], log });
+    const end = await serveApi(parseAddress(`unix://${other}`), { table, permanent, vms: () => [], log });
     const idle = connect(other);
     await once(idle, 'connect');
     const closed = once(idle, 'close');

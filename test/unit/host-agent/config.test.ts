@@ -14,6 +14,16 @@ describe('host-agent options', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  it('keeps nothing, grants 30 s and takes no port at all addresses, unless told', () => {
+    const connect = ['unix:///a'];
+    expect(hostConfig({ connect })).toMatchObject({ state: undefined, graceMs: 30_000, wildcard: undefined });
+    expect(hostConfig({ connect, state: '/s', grace: '0.5', wildcardPrivileged: true })).toMatchObject({
+      state: '/s',
+      graceMs: 500,
+      wildcard: { below: 1024, always: false },
+    });
+  });
+
   it('knows who may connect to which VM over vsock', () => {
     const config = hostConfig({ listen: ['a=vsock://:1', 'vsock://:2'], peerCid: ['a=3,4', 'any'] });
     expect(config.peerCids).toEqual([
@@ -68,6 +78,9 @@ describe('host-agent options', () => {
     [{ connect: ['unix:///a'], portRange: '0-99' }, /--port-range "0-99" is no range of ports/],
     [{ connect: ['unix:///a'], portRange: '99-9' }, /--port-range "99-9" is no range of ports/],
     [{ connect: ['unix:///a'], portRange: 'all' }, /--port-range "all" is no range of ports/],
+    [{ connect: ['unix:///a'], grace: '-1' }, /--grace -1: seconds from 0 to 86400/],
+    [{ connect: ['unix:///a'], grace: '86401' }, /--grace 86401/],
+    [{ connect: ['unix:///a'], grace: '1e3' }, /--grace 1e3/],
   ])('refuses %j', (options, why) => {
     expect(() => hostConfig(options)).toThrow(why);
   });

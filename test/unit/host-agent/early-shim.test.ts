@@ -26,8 +26,7 @@ it('a shim that dials while the host agent is still starting is let in', async (
       let greeted = false;
       // As soon as the socket is there, which is before `listen` has returned.
       while (!greeted) {
-        const stream = connect(path);
-        stream.write(HANDSHAKE_TEXT); // what it is comes first: a listener tells links and spare streams apart by it
+        const stream = connect(path, () => stream.write(HANDSHAKE_TEXT));
         greeted = await new Promise<boolean>((resolve) => {
           stream.once('data', () => resolve(true)).once('error', () => resolve(false));
         });

@@ -44,7 +44,7 @@ describe('exactly one outcome', () => {
   it('refused', async () => {
     const { heard, attempt, asked } = attempting();
     asked?.refuse('in use');
-    expect(await attempt.outcome).toEqual({ kind: 'refused', message: 'in use' });
+    expect(await attempt.outcome).toEqual({ kind: 'refused', message: 'in use [PORT_IN_USE]' });
     await attempt.finished;
     expect(heard).toEqual(['refused']);
   });

@@ -24,7 +24,7 @@ describe.each(DIALECTS)('over %s', (dialect) => {
     const { server, dial } = servePorts();
     const { near, served } = dial();
     await expect(claimPort(near, 'web', 'udp:x', { dialect })).rejects.toMatchObject({
-      code: 'REFUSED',
+      code: 'PORT_IN_USE',
       message: 'Bind for 0.0.0.0:80 failed: port is already allocated',
     });
     await served;

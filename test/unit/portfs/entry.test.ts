@@ -179,7 +179,7 @@ describe('a claim under way', () => {
     const { entry, door, writing } = claiming(flush.signal);
     flush.abort();
     await expect(writing).rejects.toMatchObject({ code: 'CANCELLED' });
-    expect(entry.answerNow()).toBe(`ERROR ${SPEC}: the request was cancelled\n`);
+    expect(entry.answerNow()).toBe(`ERROR ${SPEC}: the request was cancelled [CANCELLED]\n`);
     await expect(entry.request({}, REQUEST, door, quiet)).rejects.toMatchObject({
       code: 'PERMISSION_DENIED',
     });
@@ -219,13 +219,13 @@ describe('a claim under way', () => {
     const reading = entry.answer(quiet);
     await vi.advanceTimersByTimeAsync(10_000);
     await writing;
-    expect(await reading).toBe(`ERROR ${SPEC}: no answer within 10 s; the request was cancelled\n`);
+    expect(await reading).toBe(`ERROR ${SPEC}: no answer within 10 s; the request was cancelled [TIMEOUT]\n`);
   });
 });
 
 it.each([
-  ['', 'ERROR the request is empty. Please read the README.\n'],
-  [' \n', 'ERROR the request is empty. Please read the README.\n'],
+  ['', 'ERROR the request is empty. Please read the README. [BAD_REQUEST]\n'],
+  [' \n', 'ERROR the request is empty. Please read the README. [BAD_REQUEST]\n'],
 ])('%j is refused without asking the door', async (text, answer) => {
   const { entry, door } = make();
   const ctl = {};
@@ -245,5 +245,7 @@ it('status keeps to one line for each thing, whatever the texts hold', async () 
   expect(entry.status()).toMatch(/^state claiming\nrequest tcp:a\nsince /);
   door.asked[0]?.refuse('two\nlines');
   await writing;
-  expect(entry.status()).toMatch(/^state failed\nrequest tcp:a\nerror two lines\nsince [^\n]*\n$/);
+  expect(entry.status()).toMatch(
+    /^state failed\nrequest tcp:a\nerror two lines \[PORT_IN_USE\]\nsince [^\n]*\n$/,
+  );
 });

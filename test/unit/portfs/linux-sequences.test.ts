@@ -28,7 +28,7 @@ describe.each(DIALECTS)('what Linux sends in %s', (dialect) => {
     const ctl = await mount.open(['web', 'ctl']);
     const spec = 'udp:0.0.0.0:80:udp:172.17.0.2:80';
     expect(await mount.write(ctl, spec)).toBe(spec.length);
-    const answer = 'ERROR Bind for 0.0.0.0:80 failed: port is already allocated\n';
+    const answer = 'ERROR Bind for 0.0.0.0:80 failed: port is already allocated [PORT_IN_USE]\n';
     expect(await mount.read(ctl)).toBe(answer);
     expect(await mount.cat('web', 'ctl')).toBe(answer);
     expect(await mount.cat('web', 'status')).toMatch(
@@ -187,7 +187,7 @@ describe.each(DIALECTS)('what Linux sends in %s', (dialect) => {
     const ctl = await mount.open(['web', 'ctl']);
     expect(await mount.write(ctl, SPEC)).toBe(SPEC.length);
     expect(await mount.read(ctl, 200)).toBe(
-      `ERROR ${SPEC}: no answer within 0.04 s; the request was cancelled\n`,
+      `ERROR ${SPEC}: no answer within 0.04 s; the request was cancelled [TIMEOUT]\n`,
     );
     expect(door.events).toEqual([`abort ${SPEC}`]);
     door.asked[0]?.grant();

@@ -1,0 +1,43 @@
+import { BridgeError, type HostPlace } from '../../shared/errors.ts';
+import { formatEndpoint } from '../../shared/ip.ts';
+import type { PortSpec } from '../../shared/port-spec.ts';
+import { because, explain, inTheWay } from '../../shared/ports/diagnosis/explain.ts';
+import { overlaps } from '../../shared/ports/diagnosis/overlap.ts';
+import { endpointsFrom } from '../../shared/ports/endpoints.ts';
+import type { Claim } from './forward-table.ts';
+
+/**
+ * Adds to a refusal who is in the way: another claim of ours, which the table knows, or else what the system tells. The
+ * VM that asked hears of it too: names of VMs and of processes, never what they publish.
+ * @param claims those that hold a port now
+ */
+export async function explainRefusal(error: unknown, claims: Iterable<Claim>): Promise<unknown> {
+  if (!(error instanceof BridgeError)) return error;
+  const { code, place } = error;
+  if (code === 'PORT_IN_USE' && place !== undefined)
+    for (const { vm, owner, spec } of claims)
+      for (const held of placesOf(spec))
+        if (isInTheWay(held, place))
+          return because(error, `VM "${vm}" has ${inTheWay(textOf(held), place)} (published by ${owner})`);
+  return explain(error);
+}
+
+/** What a claim holds on the host. */
+function placesOf(spec: PortSpec): HostPlace[] {
+  if (spec.protocol === 'unix') return [{ protocol: 'unix', path: spec.hostPath }];
+  return endpointsFrom(spec.hostPorts.first, spec);
+}
+
+function textOf(place: HostPlace): string {
+  return place.protocol === 'unix' ? place.path : formatEndpoint(place.ip, place.port);
+}
+
+function isInTheWay(held: HostPlace, wanted: HostPlace): boolean {
+  if (held.protocol === 'unix' || wanted.protocol === 'unix')
+    return held.protocol === 'unix' && wanted.protocol === 'unix' && held.path === wanted.path;
+  return (
+    held.protocol === wanted.protocol &&
+    held.port === wanted.port &&
+    overlaps(wanted.ip, held.ip, { ours: true })
+  );
+}

@@ -1,0 +1,42 @@
+/** macOS tells by lsof(8), which shows the processes of other users to root only. Never run there. */
+import type { HostPlace } from '../../errors.ts';
+import { formatEndpoint } from '../../ip.ts';
+import type { Holder, PortDiagnosis, WantedPort } from './diagnosis.ts';
+import { localAddress, parseLsof } from './lsof.ts';
+import { overlaps } from './overlap.ts';
+import { outputOf } from './run-tool.ts';
+
+const PRIVILEGED = 1024;
+
+export const diagnosis: PortDiagnosis = { findHolder, whyDenied };
+
+async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
+  if (wanted.protocol === 'unix') {
+    const [file] = parseLsof(await outputOf('lsof', ['-nP', '-Fpcn', '--', wanted.path]));
+    return file && { where: wanted.path, process: file, user: undefined };
+  }
+  const { protocol, ip, port } = wanted;
+  // A dual-stack :: is IPv6 to lsof and takes IPv4 too.
+  for (const six of ip.includes(':') ? [true] : [false, true]) {
+    const what = `-i${six ? 6 : 4}${protocol.toUpperCase()}:${port}`;
+    const listening = protocol === 'tcp' ? ['-sTCP:LISTEN'] : [];
+    for (const file of parseLsof(await outputOf('lsof', ['-nP', what, ...listening, '-Fpcn']))) {
+      const held = localAddress(file.name, six);
+      if (held !== undefined && overlaps(ip, held))
+        return { where: formatEndpoint(held, port), process: file, user: undefined };
+    }
+  }
+  return undefined;
+}
+
+async function whyDenied({ protocol, ip, port }: WantedPort): Promise<string | undefined> {
+  if (port >= PRIVILEGED) return undefined;
+  const wildcard = ip.includes(':') ? '::' : '0.0.0.0';
+  if (ip === wildcard)
+    return `ports below ${PRIVILEGED} are for root here; take a port from ${PRIVILEGED} on`;
+  const way =
+    protocol === 'tcp'
+      ? '--wildcard-privileged does that and answers only on the address that was asked for; '
+      : '';
+  return `macOS gives ports below ${PRIVILEGED} to any user at ${wildcard}, and at one address to root only; ${way}or take a port from ${PRIVILEGED} on`;
+}
