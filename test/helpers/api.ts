@@ -8,6 +8,7 @@ export interface ForwardList {
     readonly owner: string;
     readonly since: string;
     readonly state?: string;
+    readonly error?: { readonly code: string; readonly message: string };
     readonly stats: Record<string, number>;
   }>;
   readonly vms: ReadonlyArray<{
