@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { allLanesAndEngines } from '../helpers/engines.ts';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { halfCloseEcho } from '../helpers/half-close-echo.ts';
 import { httpHello } from '../helpers/http-hello.ts';
 import { loopback, Pair, unixSpec } from '../helpers/processes.ts';
@@ -11,7 +11,7 @@ import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 /** More than any buffer on the way takes at once. */
 const MESSAGE = randomBytes(3_000_017);
 
-describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   const containers: StreamServer[] = [];
 

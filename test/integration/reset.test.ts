@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { allLanesAndEngines } from '../helpers/engines.ts';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
 import { loopback, Pair, until } from '../helpers/processes.ts';
 import { resettingServer } from '../helpers/resetting-server.ts';
@@ -15,7 +15,7 @@ const STOPPED_SERVER = `
     process.stdout.write(server.address().port + '\\n');
   });`;
 
-describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let containers: Array<{ close(): Promise<void> }> = [];
 
