@@ -17,7 +17,7 @@ import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
 import { parsePortFs, shimConfig } from './config.ts';
 
-/** Where the README says to serve the control filesystem. */
+/** Where the documentation says to serve the control filesystem. */
 const DEFAULT_PORT_FS = 'unix:///run/portferry.sock';
 const DIAL_MS = 5_000;
 
@@ -25,7 +25,7 @@ const DIAL_MS = 5_000;
 export function addVmCommands(program: Command): void {
   const shim = program
     .command('vm-shim')
-    .description('run the VM side: accept connections from the host agent and dial containers')
+    .description('run the VM side: dial containers for the connections of the host agent')
     .option('--listen <url>', 'the host agent dials us there')
     .option('--connect <url>', 'dial the host agent there')
     .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket')

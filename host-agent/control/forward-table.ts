@@ -1,5 +1,5 @@
 /**
- * The one table of claims. Every front door (9P tree, API) makes and drops claims here and nowhere else; a
+ * The one table of claims. Every door (9P tree, API, claims of the shim) makes and drops claims here and nowhere else; a
  * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
  */
 import { BridgeError, messageOf } from '../../shared/errors.ts';
@@ -22,7 +22,7 @@ export const MAX_HOST_PORTS = 8_192;
 export type Lease = 'ctl' | 'link' | 'permanent';
 
 export interface ClaimRequest {
-  /** Who asks, e.g. `api` or `9p:3`. */
+  /** Who asks, e.g. `api`, `9p:default:3` or `shim:default`. */
   readonly owner: string;
   readonly lease: Lease;
   readonly vm: string;

@@ -8,7 +8,8 @@ _Made of the schemas by \`npm run docs\`; a test holds the two together._
 
 \`host-agent --config FILE\` reads a [TOML](https://toml.io) file. It may say whatever options say, under the
 same names, and the policy. An option that is given wins over the file; what options say of a VM's URLs takes the place of what
-the file says of them. An unknown key is an error that names the file, the line, and the key that was likely meant.
+the file says of them, and \`--unix-directory\` that of \`unix-directories\`. A list of one text may stand without brackets. An unknown
+key is an error that names the file, the line, and the key that was likely meant.
 
 When the file changes, and on SIGHUP, the host agent reads it again. The policy then holds at once: forwards that it no longer
 allows are ended with their connections, and logged; all others go on. A limit that is lower now ends nobody, it turns new ones
