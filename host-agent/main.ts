@@ -18,11 +18,9 @@ import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
 import { readSettings } from '../shared/settings/read-settings.ts';
 import { NO_SETTINGS } from '../shared/settings/settings.ts';
 import { LANES } from '../shared/transport/choose.ts';
-import { startAgent } from './agent.ts';
 import { ApiClient } from './client/api-client.ts';
 import { formatList } from './client/format-list.ts';
 import { type HostConfig, type HostOptions, hostConfig } from './config.ts';
-import { reloadPolicy } from './reload.ts';
 import { HOST_SCHEMA } from './schema.ts';
 
 const SPEC =
@@ -132,6 +130,9 @@ async function runHostAgent(given: HostOptions & { config?: string; logLevel?: L
   const logLevel = given.logLevel ?? (config.settings.text('log-level') as LogLevel | undefined);
   const log = createLogger('host-agent', logLevel ?? 'info');
   const signalled = untilSignalled();
+  // Loaded here, since the other commands are short and need none of it.
+  const { startAgent } = await import('./agent.ts');
+  const { reloadPolicy } = await import('./reload.ts');
   const agent = await startAgent(config, log);
   const stopReloading = file === undefined ? undefined : reloadPolicy({ file, config, read, agent, log });
   log.info(`stopping on ${await signalled}`);

@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { type Logger as PinoLogger, pino } from 'pino';
-import pretty from 'pino-pretty';
 
 /** The only import of pino. Logs go to stderr: pretty on a terminal, one JSON object a line otherwise. */
 export type Logger = PinoLogger;
@@ -14,6 +14,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export function createLogger(program: string, level: LogLevel): Logger {
   const options = { level, base: { program, pid: process.pid } };
   if (process.stderr.isTTY) {
+    // Loaded only where somebody looks: it takes as long as all of pino.
+    const pretty = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
     return pino(options, pretty({ destination: 2, sync: true, colorize: true, ignore: 'pid,program' }));
   }
   return pino(options, pino.destination({ dest: 2, sync: true }));

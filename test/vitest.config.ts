@@ -10,6 +10,7 @@ const project = (name: string, timeout: number) => ({
     testTimeout: timeout,
     hookTimeout: timeout,
     environment: 'node' as const,
+    isolate: name === 'integration',
   },
 });
 
@@ -17,7 +18,7 @@ export default defineConfig({
   test: {
     root,
     // Most tests wait for processes, so one at a time would leave the machine idle.
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [project('unit', 30_000), project('conformance', 60_000), project('integration', 120_000)],
   },
 });

@@ -16,11 +16,6 @@ import { parseDialAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
 import { parsePortFs, shimConfig } from './config.ts';
-import { claim } from './control/claim.ts';
-import { checkSystem } from './mount/choose.ts';
-import { thisMachine } from './mount/machine.ts';
-import { mountPortFs } from './mount/mount-port-fs.ts';
-import { startShim } from './shim.ts';
 
 /** Where the README says to serve the control filesystem. */
 const DEFAULT_PORT_FS = 'unix:///run/portferry.sock';
@@ -79,6 +74,8 @@ async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: L
   const config = shimConfig(options);
   const log = createLogger('vm-shim', options.logLevel);
   const signalled = untilSignalled();
+  // Loaded here, as what other commands need is there: each runs alone, and should start fast.
+  const { startShim } = await import('./shim.ts');
   const shim = await startShim(config, log);
   try {
     const why = await (shim.ended === undefined ? signalled : Promise.race([signalled, shim.ended]));
@@ -90,6 +87,7 @@ async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: L
 
 async function runMount(directory: string, options: { portFs: string }): Promise<void> {
   const address = parsePortFs(options.portFs);
+  const { checkSystem } = await import('./mount/choose.ts');
   checkSystem();
   try {
     (await dial(address, AbortSignal.timeout(DIAL_MS))).destroy();
@@ -98,6 +96,8 @@ async function runMount(directory: string, options: { portFs: string }): Promise
     const said = `no control filesystem to mount: ${messageOf(error)}; portferry vm-shim --port-fs serves it`;
     throw new BridgeError(code, said, { cause: error });
   }
+  const { mountPortFs } = await import('./mount/mount-port-fs.ts');
+  const { thisMachine } = await import('./mount/machine.ts');
   const point = resolve(directory);
   const done = await mountPortFs(point, address.path, thisMachine);
   process.stdout.write(`${point} ${done === 'already' ? 'is mounted already' : 'is mounted'}\n`);
@@ -109,6 +109,7 @@ async function runClaim(text: string, options: { control: string; to: string }):
   const giveUp = new AbortController();
   const signalled = untilSignalled();
   void signalled.then(() => giveUp.abort());
+  const { claim } = await import('./control/claim.ts');
   const bridge = await bridgeFor([control], silentLogger());
   try {
     await holdClaim(await claim(spec, control, giveUp.signal, bridge), signalled);

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callApi } from '../helpers/api.ts';
-import { allLanesAndEngines } from '../helpers/engines.ts';
+import { lanesAndEngines } from '../helpers/engines.ts';
 import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
 import { hostPort, loopback, Pair, until } from '../helpers/processes.ts';
 import { type UdpPeer, udpEcho, udpPeer } from '../helpers/udp-peer.ts';
@@ -10,7 +10,7 @@ const MAX_FLOWS = 1_024;
 /** Few enough datagrams at a time that no kernel buffer on the way is full. */
 const BATCH = 50;
 
-describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
+describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let pair: Pair;
   let open: UdpPeer[] = [];
   let exposed: string[] = [];
