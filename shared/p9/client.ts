@@ -138,16 +138,6 @@ export class P9Client {
     }
   }
 
-  /** Makes a file in the directory `fid` names; `fid` is the open file afterwards. */
-  async create(fid: number, name: string, mode: OpenMode, signal?: AbortSignal): Promise<void> {
-    const access = ACCESS[mode];
-    if (this.dialect === '9P2000.L') {
-      await this.calls.call('Tlcreate', { fid, name, flags: access, mode: 0o644, gid: 0 }, signal);
-    } else {
-      await this.calls.call('Tcreate', { fid, name, perm: 0o644, mode: access, extension: '' }, signal);
-    }
-  }
-
   /** One read; fewer bytes than asked for say nothing about the end, none do. */
   async read(fid: number, offset: number, count: number, signal?: AbortSignal): Promise<Uint8Array> {
     const { data } = await this.calls.call('Tread', { fid, offset: BigInt(offset), count }, signal);

@@ -125,7 +125,6 @@ export type MessageOf<N extends MessageName> = { readonly type: N; readonly tag:
 >;
 /** One message, told apart by `type`. */
 export type Message = { [N in MessageName]: MessageOf<N> }[MessageName];
-export type Request = { [N in RequestName]: MessageOf<N> }[RequestName];
 export type Reply = { [N in ReplyName]: MessageOf<N> }[ReplyName];
 
 /** The name of the reply that belongs to a request when it succeeds. */

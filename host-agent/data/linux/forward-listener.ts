@@ -1,13 +1,10 @@
 import { type Destination, decodeDestination } from '../../../shared/destination.ts';
-import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
-import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
-import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
-import { isExhaustion } from '../../../shared/platform/linux/errno.ts';
+import { AcceptLoop, type AcceptOwner } from '../../../shared/platform/linux/accept-loop.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
-import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { relayCounters } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { RateLimit } from '../../../shared/rate-limit.ts';
@@ -32,11 +29,6 @@ import {
   REFUSED,
   RESETS,
 } from './orders.ts';
-
-/** Clients taken in a row before others get their turn. */
-const MAX_ACCEPTS = 32;
-/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
-const TOLERATED_LEAD = 4;
 
 /** What a listener finds in its worker. */
 export interface ListenerContext {
@@ -65,7 +57,7 @@ export interface ServedClient extends Watched {
 }
 
 /** One forward in one worker: accepts its clients, of which other workers may accept others. */
-export class ForwardListener implements Watcher {
+export class ForwardListener implements AcceptOwner {
   readonly id: number;
   readonly vm: number;
   readonly tcp: boolean;
@@ -88,13 +80,9 @@ export class ForwardListener implements Watcher {
   /** Every connection counts in each. */
   private readonly limits: readonly Limit[];
   private readonly rate: RateLimit;
-  /** Of all workers. */
-  private readonly allCounters: Float64Array;
   private readonly connections = new Set<ServedClient>();
-  private accepting: boolean;
-  private listening = false;
   private closed = false;
-  private readonly pause: AcceptPause;
+  private readonly clients: AcceptLoop;
 
   /** @param accepting whether clients are accepted in this worker */
   constructor(order: ForwardOrder, context: ListenerContext, accepting: boolean) {
@@ -113,39 +101,39 @@ export class ForwardListener implements Watcher {
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
     this.rate = RateLimit.of(order.rate, context.log);
-    this.allCounters = new Float64Array(order.counters);
+    const counters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
-    this.counters = this.allCounters.subarray(first, first + FORWARD_COUNTERS);
-    this.pause = new AcceptPause({
+    this.counters = counters.subarray(first, first + FORWARD_COUNTERS);
+    this.clients = new AcceptLoop({
       reactor: context.reactor,
       log: context.log,
       fields: { forward: order.name },
-      pause: () => {
-        this.counters[PAUSES]!++;
-        this.deafen();
+      name: `the listener of ${order.name}`,
+      load: {
+        counts: counters,
+        first: ACTIVE,
+        stride: FORWARD_COUNTERS,
+        workers: context.count,
+        index: context.index,
       },
-      resume: () => {
-        if (!this.closed && !this.listening && this.accepting) this.listen();
-      },
+      owner: this,
     });
     this.relayed = relayCounters(this.counters);
-    this.accepting = accepting;
     const { idleTimeout } = order.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout * 1000);
-    if (accepting) this.listen();
+    this.accept(accepting);
   }
 
   /** Whether clients are accepted in this worker from now on. */
   accept(accepting: boolean): void {
-    this.accepting = accepting;
-    if (this.closed || accepting === this.listening) return;
-    if (accepting) this.listen();
-    else this.deafen();
+    if (this.closed) return;
+    if (accepting) this.clients.start(this.listenFd);
+    else this.clients.stop();
   }
 
   /** The listener, which was out of listening, listens again. */
   listenAgain(): void {
-    if (!this.closed && this.accepting && !this.listening) this.listen();
+    this.clients.listenAgain();
   }
 
   /** Nobody is left whom this forward serves here. */
@@ -156,24 +144,27 @@ export class ForwardListener implements Watcher {
   /** Accepts nobody any more. @param now also ends the connections that run */
   close(now: boolean): void {
     this.closed = true;
-    this.deafen();
+    this.clients.stop();
     if (now) for (const connection of [...this.connections]) connection.stop();
   }
 
   /** Descriptors or memory have run out, here or for a client that was accepted. */
   exhausted(errno: number): void {
-    this.pause.begin(errno);
+    this.clients.exhausted(errno);
   }
 
-  ready(): void {
-    for (let accepts = 0; accepts < MAX_ACCEPTS && this.listening; accepts++) {
-      const fd = this.reactor.sockets.accept(this.listenFd);
-      if (fd < 0) return this.refused(this.reactor.libc.errno());
-      this.reactor.own(fd);
-      if (this.rate.take()) this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
-      else this.refuse(fd);
-      if (this.isAhead()) return this.rotate();
-    }
+  accepted(fd: number): void {
+    if (this.rate.take()) this.serve(fd, this.tcp ? this.reactor.sockets.peer : NOBODY);
+    else this.refuse(fd);
+  }
+
+  /** Not where one worker carries the link of the VM and so has every client. */
+  takesTurns(): boolean {
+    return this.context.linkOf(this.vm) === undefined;
+  }
+
+  paused(): void {
+    this.counters[PAUSES]!++;
   }
 
   dialFailed(why: string, errno: number): void {
@@ -243,41 +234,6 @@ export class ForwardListener implements Watcher {
     this.counters[REFUSED]!++;
     this.counters[RESETS]!++;
     this.reactor.reset(fd);
-  }
-
-  private listen(): void {
-    const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
-    if (errno !== 0) throw new BridgeError('IO', `epoll_ctl on the listener of ${this.name}`, { errno });
-    this.listening = true;
-  }
-
-  /** Whether another worker has noticeably fewer of this forward's connections. */
-  private isAhead(): boolean {
-    const { count } = this.context;
-    if (this.context.linkOf(this.vm) !== undefined) return false; // all are this worker's
-    const mine = this.counters[ACTIVE]!;
-    for (let worker = 0; worker < count; worker++)
-      if (this.allCounters[worker * FORWARD_COUNTERS + ACTIVE]! + TOLERATED_LEAD < mine) return true;
-    return false;
-  }
-
-  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
-  private rotate(): void {
-    if (!this.listening) return;
-    this.deafen();
-    this.listen();
-  }
-
-  private deafen(): void {
-    if (this.listening) this.reactor.unwatch(this.listenFd);
-    this.listening = false;
-  }
-
-  private refused(errno: number): void {
-    if (isExhaustion(errno)) this.exhausted(errno);
-    // It was taken out of listening, which epoll would say again and again; `listenAgain` follows.
-    else if (errno === ERRNO.EINVAL) this.deafen();
-    else if (errno !== ERRNO.EAGAIN) this.context.log.debug({ forward: this.name, errno }, 'accept failed');
   }
 }
 

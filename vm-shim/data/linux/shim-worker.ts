@@ -1,12 +1,10 @@
 import { Limit } from '../../../shared/limit.ts';
-import { AcceptPause } from '../../../shared/platform/linux/accept-pause.ts';
-import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
+import { AcceptLoop, type AcceptOwner } from '../../../shared/platform/linux/accept-loop.ts';
 import { Batches } from '../../../shared/platform/linux/datagrams/batches.ts';
-import { isExhaustion, systemError } from '../../../shared/platform/linux/errno.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { PeerCheck } from '../../../shared/platform/linux/peer-check.ts';
-import type { Reactor, Watcher } from '../../../shared/platform/linux/reactor.ts';
+import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
 import { type SideKind, TUNNEL_UNIX, tunnelKind } from '../../../shared/platform/linux/side.ts';
 import { familyOf } from '../../../shared/platform/linux/sockaddr.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
@@ -19,9 +17,6 @@ import type { ShimOrder, ShimReport, ShimShared, SparesOrder } from './orders.ts
 import { TargetCache } from './target-cache.ts';
 import { WorkerSpares } from './worker-spares.ts';
 
-const MAX_ACCEPTS = 32;
-/** Connections that a worker may have more than another before it steps back: stepping back costs two system calls. */
-const TOLERATED_LEAD = 4;
 /** Streams at once that have not said what they are. */
 const MAX_UNKNOWN = 512;
 
@@ -32,7 +27,7 @@ export interface Carried {
 }
 
 /** The VM shim's part of a worker: accepts streams at the well-known port and dials containers. */
-export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
+export class ShimWorker implements WorkerProgram<ShimOrder>, AcceptOwner {
   readonly reactor: Reactor;
   readonly streams: WorkerStreams;
   readonly log: WorkerLog;
@@ -53,9 +48,7 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
   private readonly connections = new Set<Carried>();
   private readonly spares = new Map<string, WorkerSpares>();
   private peers: PeerCheck | undefined;
-  private listenFd = -1;
-  private listening = false;
-  private readonly pause: AcceptPause;
+  private readonly incoming: AcceptLoop;
 
   constructor(worker: WorkerContext<ShimReport, ShimShared>) {
     this.worker = worker;
@@ -68,14 +61,19 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     this.limit = Limit.of(worker.shared.limit, this.log);
     this.allowed = new AllowedDestinations(worker.shared.allowed, this.log);
     this.unknown = new Limit('streams that have not said what they are', MAX_UNKNOWN, this.log);
-    this.pause = new AcceptPause({
+    this.incoming = new AcceptLoop({
       reactor: worker.reactor,
       log: this.log,
       fields: {},
-      pause: () => this.deafen(),
-      resume: () => {
-        if (this.listenFd >= 0) this.listen();
+      name: 'the listener of the VM shim',
+      load: {
+        counts: worker.shared.active,
+        first: 0,
+        stride: 1,
+        workers: worker.count,
+        index: worker.index,
       },
+      owner: this,
     });
   }
 
@@ -83,13 +81,11 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     if (this.streams.take(order) || this.links.take(order)) return;
     switch (order.type) {
       case 'listen':
-        this.listenFd = order.listener.fd;
         this.kind = tunnelKind(order.listener.family);
         this.peers = new PeerCheck(order.listener.peers, order.listener.refused, this.log);
-        return this.listen();
+        return this.incoming.start(order.listener.fd);
       case 'unlisten':
-        this.deafen();
-        this.listenFd = -1;
+        this.incoming.stop();
         return this.worker.post({ type: 'deaf' });
       case 'key':
         this.owners.set(order.key, order.owner);
@@ -173,20 +169,20 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
 
   /** Descriptors or memory have run out, here or for a stream that was accepted. */
   exhausted(errno: number): void {
-    this.pause.begin(errno);
+    this.incoming.exhausted(errno);
   }
 
-  ready(): void {
-    for (let accepts = 0; accepts < MAX_ACCEPTS && this.listening; accepts++) {
-      const fd = this.reactor.sockets.accept(this.listenFd);
-      if (fd < 0) return this.refused(this.reactor.libc.errno());
-      this.reactor.own(fd);
-      if (this.peers?.admits(this.reactor.sockets.peer) !== false && this.unknown.take())
-        new IncomingStream(this, fd);
-      else this.reactor.close(fd);
-      if (this.isAhead()) return this.rotate();
-    }
+  accepted(fd: number): void {
+    if (this.peers?.admits(this.reactor.sockets.peer) !== false && this.unknown.take())
+      new IncomingStream(this, fd);
+    else this.reactor.close(fd);
   }
+
+  takesTurns(): boolean {
+    return true;
+  }
+
+  paused(): void {}
 
   private wantSpares(order: SparesOrder): void {
     this.kind = tunnelKind(familyOf(Buffer.from(order.sockaddr)));
@@ -197,36 +193,5 @@ export class ShimWorker implements WorkerProgram<ShimOrder>, Watcher {
     }
     const { index, count } = this.worker;
     spares.want(Math.floor((order.count + count - 1 - index) / count));
-  }
-
-  private listen(): void {
-    const errno = this.reactor.watch(this.listenFd, EPOLLIN | EPOLLEXCLUSIVE, this);
-    if (errno !== 0) throw systemError('epoll_ctl', 'the listener of the VM shim', errno);
-    this.listening = true;
-  }
-
-  /** Whether another worker has noticeably fewer connections. */
-  private isAhead(): boolean {
-    const { active } = this.worker.shared;
-    const mine = active[this.worker.index]!;
-    for (let worker = 0; worker < this.worker.count; worker++)
-      if (active[worker]! + TOLERATED_LEAD < mine) return true;
-    return false;
-  }
-
-  /** The kernel wakes the worker that has waited longest on the listener (EPOLLEXCLUSIVE): the others come first now. */
-  private rotate(): void {
-    if (!this.listening) return;
-    this.deafen();
-    this.listen();
-  }
-
-  private deafen(): void {
-    if (this.listening) this.reactor.unwatch(this.listenFd);
-    this.listening = false;
-  }
-
-  private refused(errno: number): void {
-    if (isExhaustion(errno)) this.exhausted(errno);
   }
 }
