@@ -116,7 +116,7 @@ export const HOST_SCHEMA: Schema = {
       kind: 'number',
       min: 1,
       max: MAX_WORKERS,
-      unless: 'half of the cores, 1 to 4',
+      unless: 'half of the cores, 2 to 4',
       about: 'Threads of the Linux engine.',
     },
     lane: LANE,

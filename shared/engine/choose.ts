@@ -69,9 +69,12 @@ export async function chooseEngine(
   }
 }
 
-/** Half of the cores, since clients and containers want the others; four saturate what one machine's sockets do. */
+/**
+ * Two, where there are two cores: while one waits for the kernel the other goes on. Else half of the cores, since clients and
+ * containers want the others; four saturate what one machine's sockets do.
+ */
 export function defaultWorkers(cores: number): number {
-  return Math.max(1, Math.min(4, cores >> 1));
+  return Math.max(Math.min(2, cores), Math.min(4, cores >> 1));
 }
 
 /** Checks the two options; the best that works is the default. @throws BridgeError BAD_REQUEST */

@@ -22,6 +22,6 @@ describe('the engine', () => {
   });
 
   it('has from one to four workers', () => {
-    expect([1, 2, 3, 4, 8, 64].map(defaultWorkers)).toEqual([1, 1, 1, 2, 4, 4]);
+    expect([1, 2, 3, 4, 8, 64].map(defaultWorkers)).toEqual([1, 2, 2, 2, 4, 4]);
   });
 });
