@@ -10,6 +10,7 @@ const project = (name: string, timeout: number) => ({
     testTimeout: timeout,
     hookTimeout: timeout,
     environment: 'node' as const,
+    // Those in this process share nothing but modules, which are loaded once then: so no vi.mock.
     isolate: name === 'integration',
   },
 });

@@ -19,7 +19,11 @@ export interface ReconnectOptions {
   readonly serve: (link: Link) => Promise<void>;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Sleeps; rejects when the signal aborts. For tests. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
 }
+
+const sleep = (ms: number, signal: AbortSignal): Promise<void> => delay(ms, undefined, { signal });
 
 /**
  * Keeps a link up by dialling: after a loss or a failure it dials again, with a jittered delay that doubles
@@ -27,7 +31,7 @@ export interface ReconnectOptions {
  * reason is a warning.
  */
 export async function keepLinked(options: ReconnectOptions): Promise<void> {
-  const { dialer, serve, log, signal } = options;
+  const { dialer, serve, log, signal, wait = sleep } = options;
   let failures = 0;
   let linked = false;
   let lastReason = '';
@@ -55,7 +59,7 @@ export async function keepLinked(options: ReconnectOptions): Promise<void> {
     }
     const most = linked || strange ? MAX_DELAY_MS : MAX_DELAY_FIRST_LINK_MS;
     const base = Math.min(most, FIRST_DELAY_MS * 2 ** Math.min(failures, 10));
-    await delay(base * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+    await wait(base * (0.5 + Math.random() / 2), signal).catch(() => {});
   }
 }
 

@@ -6,12 +6,7 @@ import { keepLinked } from '../../../shared/link/reconnect.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 
 const delays: number[] = [];
-vi.mock('node:timers/promises', () => ({
-  setTimeout: (ms: number) => {
-    delays.push(ms);
-    return Promise.resolve();
-  },
-}));
+const wait = async (ms: number): Promise<void> => void delays.push(ms);
 
 let now = 0;
 beforeEach(() => {
@@ -44,6 +39,7 @@ async function dialling(outcomes: ReadonlyArray<ErrorCode | number>): Promise<nu
     },
     log: silentLogger(),
     signal: stop.signal,
+    wait,
   });
   return delays.slice(0, outcomes.length - 1);
 }

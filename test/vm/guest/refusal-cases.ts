@@ -131,7 +131,7 @@ async function turnedAround(vm: Namespace, folder: string, containers: Container
   let claim: Running | undefined;
   try {
     const { vms } = await untilLinked(host, api, WAIT_MS);
-    same(vms[0]?.lane, 'multiplexed', 'the lane');
+    same(vms[0]?.lane, 'dedicated', 'the lane');
     claim = vm.startPortferry('claim', `${containers.echo}`, '--control', `vsock://local:${CONTROL}`);
     const spec = await firstLine(claim);
     same(await roundTrip(hostPort(spec), 'turned around'), 'turned around', 'the echo');
