@@ -29,7 +29,7 @@ class Held implements HeldClaim {
   readonly asked: string;
   claim: Claim | undefined;
   dropped = false;
-  /** Done when its port is open or was refused; undefined while others come first. */
+  /** Done when its port is open or was refused; undefined while it waits for its turn. */
   opening: Promise<void> | undefined;
 
   constructor({ id, spec }: WantedClaim) {
@@ -45,8 +45,9 @@ class Held implements HeldClaim {
 export class ShimClaims {
   private readonly options: ShimClaimsOptions;
   private readonly held = new Map<number, Held>();
-  /** The last port that is to be opened. They are opened in order: a `::` may count on the `0.0.0.0` before it. */
-  private last: Promise<void> = Promise.resolve();
+  /** Whose ports are to be opened, one after the other: a `::` may count on the `0.0.0.0` before it. */
+  private readonly waiting = new Set<Held>();
+  private opening = false;
   /** Ports that are being closed: what is claimed next may want the same. */
   private readonly releasing = new Set<Promise<void>>();
   private instance: string | undefined;
@@ -131,13 +132,20 @@ export class ShimClaims {
     }
     const held = new Held(wanted);
     this.held.set(held.id, held);
-    this.last = this.last.then(async () => {
-      if (held.dropped) return;
+    this.waiting.add(held);
+    if (!this.opening) void this.openWaiting();
+  }
+
+  private async openWaiting(): Promise<void> {
+    this.opening = true;
+    for (const held of this.waiting) {
+      this.waiting.delete(held);
       held.opening = this.open(held);
       await held.opening;
       // Opening a port may wait for nothing; a VM that claims thousands must not keep the others' connections waiting.
       await othersTurn();
-    });
+    }
+    this.opening = false;
   }
 
   private async open(held: Held): Promise<void> {
@@ -183,6 +191,7 @@ export class ShimClaims {
   private drop(held: Held, now: boolean): Promise<void> {
     held.dropped = true;
     this.held.delete(held.id);
+    if (this.waiting.delete(held)) return Promise.resolve(); // it has no port
     const { table, vm, log } = this.options;
     const released = Promise.resolve(held.opening)
       .then(() => (held.claim === undefined ? undefined : table.release(held.claim, { now })))
