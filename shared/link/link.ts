@@ -25,12 +25,20 @@ import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
 import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
+import { isReverseMessage, type ReverseMessage } from '../reverse-messages.ts';
 import type { Lane, LanePeer } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
+import {
+  connectHere,
+  type LinkedSocket,
+  type LinkedSocketHooks,
+  type LinkTarget,
+  type OpenedChannel,
+} from './linked-socket.ts';
 import { Liveness } from './liveness.ts';
 import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
@@ -87,6 +95,10 @@ export interface LinkOptions {
   readonly carrier?: SessionCarrier;
   /** The peer opened a channel of a session that this thread carries. */
   readonly onChannel: (channel: Channel, link: Link) => void;
+  /** Host: the peer opened a channel of a session that a worker carries. */
+  readonly onCarriedChannel?: (channel: OpenedChannel, link: Link) => void;
+  /** What the peer says of reverse forwards. */
+  readonly onReverse?: (message: ReverseMessage, link: Link) => void;
   /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
   readonly onStreamKey?: (link: Link) => void;
   /** Shim, where it dialled: the host wants so many spare streams to be open. */
@@ -176,6 +188,17 @@ export class Link {
   }
 
   /**
+   * Carries a client over a channel that is opened for it, wherever the session lives.
+   * @param socket paused, half-open allowed; it is the callee's
+   * @throws BridgeError LINK_LOST when the link is over
+   */
+  connect(socket: Socket, target: LinkTarget, hooks: LinkedSocketHooks): LinkedSocket {
+    return this.elsewhere === undefined
+      ? connectHere(this.session, socket, target, hooks)
+      : this.elsewhere.connect(socket, target, hooks);
+  }
+
+  /**
    * Asks the peer whether it is alive now: resolves with true when it has answered, with false when the link is over
    * before; undefined where it cannot be asked, or where another thread carries the session.
    */
@@ -253,6 +276,7 @@ export class Link {
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
       rtt: (ms) => this.measured(ms),
+      opened: (channel) => this.options.onCarriedChannel?.(channel, this),
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
@@ -260,8 +284,13 @@ export class Link {
 
   /** @throws BridgeError PROTOCOL, and what handlers throw */
   private hear(message: ControlMessage): void {
+    const { onReverse, onSpares } = this.options;
+    if (isReverseMessage(message)) {
+      if (onReverse === undefined || !this.has('reverse'))
+        throw new BridgeError('PROTOCOL', `control message "${message.type}" without having negotiated it`);
+      return onReverse(message, this);
+    }
     if (message.type !== 'spares') return this.inbox.take(message);
-    const { onSpares } = this.options;
     if (onSpares === undefined || this.lane !== 'dedicated')
       throw new BridgeError('PROTOCOL', 'spare streams are wanted where nobody opens any');
     onSpares(message.count, this);

@@ -65,6 +65,7 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
         control: (payload) => heard.here.push(payload.toString()),
         streamReset: (streamId) => heard.resets.push(-streamId),
         rtt: (ms) => heard.rtts.push(ms),
+        opened() {},
         over: (reason) => heard.over.push(reason.code),
       },
     );
