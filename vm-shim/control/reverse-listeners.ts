@@ -57,7 +57,7 @@ export class ReverseListeners {
     const owner = ownerOf(link);
     clearTimeout(this.graces.get(owner));
     this.links.set(owner, link);
-    for (const waiter of [...this.waiters]) waiter();
+    this.wakeClients();
   }
 
   linkDown(link: ReverseLink): void {
@@ -94,6 +94,7 @@ export class ReverseListeners {
     for (const held of [...this.held])
       if (!kept.has(held) && (held.owner === owner || !this.links.has(held.owner))) this.drop(held);
     for (const each of missing) this.add(each, owner);
+    this.wakeClients();
   }
 
   /** Lets nobody in any more. */
@@ -149,6 +150,10 @@ export class ReverseListeners {
     if (entry === undefined) return;
     this.options.log.info({ spec: nameOf(held) }, 'no longer published in this VM');
     this.turn = this.turn.then(() => entry.close());
+  }
+
+  private wakeClients(): void {
+    for (const waiter of [...this.waiters]) waiter();
   }
 
   /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK */
