@@ -80,8 +80,8 @@ export function policyRules(settings: Settings, vm: string, options: PolicyOptio
       texts('unix-directories', [], checkDirectory),
     destinations: texts('destinations', ['0.0.0.0/0', '::/0', 'unix:/'], parseDestinationRule),
     reverse:
-      optionRule('reverse', '--allow-reverse', options.reverse, parseDestinationRule) ??
-      texts('reverse', [], parseDestinationRule),
+      optionRule('allow-reverse', '--allow-reverse', options.reverse, parseDestinationRule) ??
+      texts('allow-reverse', [], parseDestinationRule),
     maxForwards: rule('max-forwards', MAX_CLAIMS, (value: number) => value),
     limits: {
       connections: number('max-connections'),

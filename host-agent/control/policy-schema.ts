@@ -51,7 +51,7 @@ export const POLICY_KEYS = {
     about:
       'What may be dialled in the VM: `CIDR`, `CIDR:PORTS`, `[CIDR]:PORTS` for IPv6, `unix:DIR`. Of a unix path the host sees the text only; `vm-shim --allow-destination` looks at the links in it as well.',
   },
-  reverse: {
+  'allow-reverse': {
     kind: 'texts',
     check: (text) => void parseDestinationRule(text),
     unless: '[]',

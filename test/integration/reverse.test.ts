@@ -136,7 +136,7 @@ describe('a reverse forward', () => {
       const denied = await runPortferry('expose', '--reverse', 'tcp:127.0.0.2:22@vm:22', '--api', pair.api);
       expect(denied.code).toBe(1);
       expect(denied.stderr).toContain(
-        'policy of VM "default": 127.0.0.2:22 of the host may not be published in the VM: reverse = ["127.0.0.1"] (--allow-reverse)',
+        'policy of VM "default": 127.0.0.2:22 of the host may not be published in the VM: allow-reverse = ["127.0.0.1"] (--allow-reverse)',
       );
       const removed = await runPortferry('unexpose', spec, '--api', pair.api);
       expect([removed.code, removed.stdout]).toEqual([0, `${spec}\n`]);
@@ -147,7 +147,7 @@ describe('a reverse forward', () => {
 
   it('outlives both programs, on the same port, and ends when the policy says so', async () => {
     const file = join(dir, 'policy.toml');
-    writeFileSync(file, '[policy]\nreverse = ["127.0.0.1"]\n');
+    writeFileSync(file, '[policy]\nallow-reverse = ["127.0.0.1"]\n');
     const pair = await Pair.start('auto', 'auto', [], ['--config', file, '--state', join(dir, 'state')]);
     try {
       const { spec, port } = await expose(pair, reverse(echo.port));
@@ -164,7 +164,7 @@ describe('a reverse forward', () => {
       expect(await refuses(port)).toBe(true);
       pair.startShim();
       await until('it to work with another shim', works);
-      writeFileSync(file, '[policy]\nreverse = ["127.0.0.2"]\n');
+      writeFileSync(file, '[policy]\nallow-reverse = ["127.0.0.2"]\n');
       await until('it to be ended', () => refuses(port));
       const { forwards } = await listForwards(pair.api);
       expect(forwards).toMatchObject([{ spec, state: 'failed', error: { code: 'POLICY_DENIED' } }]);
