@@ -3,7 +3,7 @@ import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
-import { LinkIdentity } from '../shared/link/link.ts';
+import { LinkIdentity } from '../shared/link/identity.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';

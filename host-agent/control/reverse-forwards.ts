@@ -63,6 +63,8 @@ export class ReverseForwards {
   /** Requests that wait for the link. */
   private readonly waiters = new Set<() => void>();
   private link: ReverseLink | undefined;
+  /** A link is up, to a shim that cannot do it. */
+  private unable = false;
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
   /** Channels for what nobody published. */
@@ -110,6 +112,7 @@ export class ReverseForwards {
   linkUp(link: ReverseLink): void {
     const known = link.has('reverse');
     this.link = known ? link : undefined;
+    this.unable = !known;
     if (!known && this.wanted.size > 0)
       this.options.log.warn(
         { vm: this.options.vm },
@@ -122,6 +125,7 @@ export class ReverseForwards {
   /** The link is down and no other is up. */
   linkDown(): void {
     this.link = undefined;
+    this.unable = false;
     for (const { answered } of this.wanted.values())
       answered?.(new BridgeError('LINK_LOST', 'the link went down before the VM shim had answered'));
   }
@@ -209,8 +213,8 @@ export class ReverseForwards {
 
   /** Resolves when there is a link that can do it. */
   private async linked(): Promise<void> {
-    if (this.link === undefined) await this.untilUp();
-    if (this.link === undefined) throw this.unsupported();
+    if (this.link === undefined && !this.unable) await this.untilUp();
+    if (this.unable) throw this.unsupported();
   }
 
   private untilUp(): Promise<void> {

@@ -4,7 +4,9 @@
  */
 import type { Duplex } from 'node:stream';
 import { Admission } from '../../shared/link/admission.ts';
-import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import type { LinkIdentity } from '../../shared/link/identity.ts';
+import type { Link } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';

@@ -98,7 +98,7 @@ describe('ReverseForwards', () => {
     start({ linkMs: 1 });
     await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'NO_LINK' });
     reverse.linkUp({ ...link, has: () => false });
-    await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'NO_LINK' });
+    await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   });
 
   it('a shim that never answers, and a link that is lost meanwhile, end the request', async () => {
