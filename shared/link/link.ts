@@ -29,6 +29,7 @@ import type { Lane, LanePeer } from '../transport/choose.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
+import { ControlTurns } from './control-turns.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
 import { Liveness } from './liveness.ts';
@@ -117,6 +118,10 @@ export class Link {
   private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
+  private readonly turns = new ControlTurns(
+    (payload) => this.hear(decodeControl(payload)),
+    (error) => this.close(asBridgeError(error)),
+  );
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
     this.stream = stream;
@@ -128,6 +133,7 @@ export class Link {
     this.over = (reason) => {
       this.ended = true;
       this.liveness.end();
+      this.turns.end();
       clearInterval(this.ticking);
       resolve(reason);
     };
@@ -166,7 +172,7 @@ export class Link {
     try {
       this.inbox.handle(handler);
     } catch (error) {
-      this.close(error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error)));
+      this.close(asBridgeError(error));
     }
   }
 
@@ -230,7 +236,10 @@ export class Link {
     const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
     const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
       open: (channel) => onChannel(channel, this),
-      control: (payload) => this.hear(decodeControl(payload)),
+      control: (payload) => {
+        this.turns.take(payload, () => driver.hold(this.turns.full));
+        driver.hold(this.turns.full);
+      },
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
       pong: (number) => {
         this.heart?.pong(number);
@@ -244,11 +253,11 @@ export class Link {
 
   private async moveAway(carrier: SessionCarrier, stream: Socket): Promise<void> {
     const carried = await carrier.carry(stream, this.settings, {
-      control: (payload) => {
+      control: (payload, dealt) => {
         try {
-          this.hear(decodeControl(payload));
+          this.turns.take(payload, dealt);
         } catch (error) {
-          carried.close(error as BridgeError);
+          carried.close(asBridgeError(error));
         }
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
@@ -371,6 +380,10 @@ export async function establishLink(stream: Duplex, options: LinkOptions): Promi
     admission.refuse(stream, error, dialled);
     throw error;
   }
+}
+
+function asBridgeError(error: unknown): BridgeError {
+  return error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error));
 }
 
 function checkPeer(peer: Hello | undefined, options: LinkOptions): void {

@@ -71,8 +71,7 @@ export class MainLinks {
     const events = this.links.get(known.link)?.events;
     switch (known.type) {
       case 'link-control':
-        events?.control(Buffer.from(known.payload));
-        this.dealtWith(known.link, known.bytes);
+        events?.control(bufferOf(known.payload), () => this.dealtWith(known.link, known.bytes));
         return true;
       case 'link-stream-reset':
         events?.streamReset(known.streamId, known.errno);
@@ -106,4 +105,9 @@ export class MainLinks {
     this.links.delete(link);
     carried.events.over(reason, lately);
   }
+}
+
+/** The same bytes. */
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
