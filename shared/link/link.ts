@@ -24,6 +24,7 @@ import { isReverseMessage, type ReverseMessage } from '../reverse-messages.ts';
 import type { Lane, LanePeer } from '../transport/choose.ts';
 import type { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
+import { ControlTurns } from './control-turns.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
 import type { LinkIdentity } from './identity.ts';
 import {
@@ -97,6 +98,10 @@ export class Link {
   private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
+  private readonly turns = new ControlTurns(
+    (payload) => this.hear(decodeControl(payload)),
+    (error) => this.close(asBridgeError(error)),
+  );
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
     this.stream = stream;
@@ -108,6 +113,7 @@ export class Link {
     this.over = (reason) => {
       this.ended = true;
       this.liveness.end();
+      this.turns.end();
       clearInterval(this.ticking);
       resolve(reason);
     };
@@ -146,7 +152,7 @@ export class Link {
     try {
       this.inbox.handle(handler);
     } catch (error) {
-      this.close(error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error)));
+      this.close(asBridgeError(error));
     }
   }
 
@@ -221,7 +227,10 @@ export class Link {
     const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
     const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
       open: (channel) => onChannel(channel, this),
-      control: (payload) => this.hear(decodeControl(payload)),
+      control: (payload) => {
+        this.turns.take(payload, () => driver.hold(this.turns.full));
+        driver.hold(this.turns.full);
+      },
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
       pong: (number) => {
         this.heart?.pong(number);
@@ -235,11 +244,11 @@ export class Link {
 
   private async moveAway(carrier: SessionCarrier, stream: Socket): Promise<void> {
     const carried = await carrier.carry(stream, this.settings, {
-      control: (payload) => {
+      control: (payload, dealt) => {
         try {
-          this.hear(decodeControl(payload));
+          this.turns.take(payload, dealt);
         } catch (error) {
-          carried.close(error as BridgeError);
+          carried.close(asBridgeError(error));
         }
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
@@ -329,6 +338,10 @@ export class Link {
       clearTimeout(timer);
     }
   }
+}
+
+function asBridgeError(error: unknown): BridgeError {
+  return error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error));
 }
 
 function deferred<T>(): {

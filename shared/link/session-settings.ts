@@ -26,7 +26,8 @@ export function sessionOptions({ dialled, legacy, extensions }: SessionSettings)
 }
 
 export interface CarriedSessionEvents {
-  control(payload: Buffer): void;
+  /** @param dealt to be called when the message has been dealt with: until then so much less is read from the peer */
+  control(payload: Buffer, dealt: () => void): void;
   streamReset(streamId: number, errno: number): void;
   /** The peer has answered a ping, so many milliseconds later. */
   rtt(ms: number): void;

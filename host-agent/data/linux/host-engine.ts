@@ -193,7 +193,8 @@ export class HostEngine {
       vm: this.vms.indexOf(options.vm),
       listenFd: listener.fd,
       tcp: listener.tcp,
-      destination: encodeDestination(destination),
+      // A message takes the whole memory that bytes lie in along.
+      destination: Uint8Array.from(encodeDestination(destination)),
       settings,
       limits: [limit.share, limits.connectionsOfVm.share],
       rate: limits.newConnections.share,

@@ -78,8 +78,7 @@ export class MainLinks {
     const { events, sockets } = this.links.get(known.link) ?? {};
     switch (known.type) {
       case 'link-control':
-        events?.control(Buffer.from(known.payload));
-        this.dealtWith(known.link, known.bytes);
+        events?.control(bufferOf(known.payload), () => this.dealtWith(known.link, known.bytes));
         return true;
       case 'link-stream-reset':
         events?.streamReset(known.streamId, known.errno);
@@ -121,4 +120,9 @@ export class MainLinks {
     carried.events.over(reason, lately);
     carried.sockets.linkOver(reason);
   }
+}
+
+/** The same bytes. */
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

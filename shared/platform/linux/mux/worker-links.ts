@@ -30,7 +30,7 @@ export interface WorkerLink {
 /** The links of a worker. */
 export class WorkerLinks {
   private readonly reactor: Reactor;
-  private readonly post: (report: LinkReport) => void;
+  private readonly post: (report: LinkReport, transfer?: readonly ArrayBuffer[]) => void;
   private readonly opened: (channel: Channel, link: WorkerLink) => void;
   private readonly sockets: WorkerSockets;
   private readonly links = new Map<number, WorkerLink & { readonly stream: LinkStream }>();
@@ -42,7 +42,7 @@ export class WorkerLinks {
   /** @param opened gets every channel that a peer opens, to be accepted or refused; else the main thread does */
   constructor(
     reactor: Reactor,
-    post: (report: LinkReport) => void,
+    post: (report: LinkReport, transfer?: readonly ArrayBuffer[]) => void,
     opened?: (channel: Channel, link: WorkerLink) => void,
   ) {
     this.reactor = reactor;
@@ -109,8 +109,10 @@ export class WorkerLinks {
       open: (channel) => this.opened(channel, link),
       control: (payload) => {
         const bytes = payload.length + MESSAGE_BYTES;
+        const copy = new Uint8Array(payload);
         stream.passOn(bytes);
-        post({ type: 'link-control', link: number, payload: Uint8Array.from(payload), bytes });
+        // Handed over, so that it counts as memory of the thread that frees it.
+        post({ type: 'link-control', link: number, payload: copy, bytes }, [copy.buffer]);
       },
       streamReset: (streamId, errno) => {
         stream.passOn(MESSAGE_BYTES);
