@@ -25,6 +25,13 @@ export interface Task {
   run(): void;
 }
 
+/** What has to be done at some time. */
+export interface Agenda {
+  /** When to call `run`, on the reactor's clock; Infinity while there is nothing. */
+  readonly first: number;
+  run(now: number): void;
+}
+
 /** What one read takes at the most when bytes are copied. */
 export const COPY_BYTES = 64 * 1024;
 const ARENA_BYTES = 256 * 1024;
@@ -47,7 +54,7 @@ export class Reactor {
   private readonly watchers: Array<Watcher | undefined> = [];
   private readonly generations: number[] = [];
   private readonly deadlines = new Map<number, Deadlines>();
-  private lists: Deadlines[] = [];
+  private readonly agendas: Agenda[] = [];
   private tasks: Task[] = [];
   private generation = 0;
   private stopBy: number | undefined;
@@ -126,9 +133,14 @@ export class Reactor {
     if (list === undefined) {
       list = new Deadlines(ms);
       this.deadlines.set(ms, list);
-      this.lists = [...this.deadlines.values()];
+      this.heed(list);
     }
     return list;
+  }
+
+  /** Runs what is on an agenda when it is time, from now on. May be called again. */
+  heed(agenda: Agenda): void {
+    if (!this.agendas.includes(agenda)) this.agendas.push(agenda);
   }
 
   /** Ends the loop as soon as nothing lingers. */
@@ -152,7 +164,7 @@ export class Reactor {
       this.now = performance.now();
       for (let index = 0; index < count; index++) this.dispatch(index);
       if (this.tasks.length > 0) this.runTasks();
-      for (const list of this.lists) if (list.first <= this.now) list.run(this.now);
+      for (const agenda of this.agendas) if (agenda.first <= this.now) agenda.run(this.now);
     }
     this.pipes.closeIdle();
     this.close(this.epoll.fd);
@@ -174,7 +186,7 @@ export class Reactor {
   private sleepMs(): number {
     if (this.tasks.length > 0) return 0;
     let first = Number.POSITIVE_INFINITY;
-    for (const list of this.lists) if (list.first < first) first = list.first;
+    for (const agenda of this.agendas) if (agenda.first < first) first = agenda.first;
     if (first === Number.POSITIVE_INFINITY) return MAX_SLEEP_MS;
     return Math.min(MAX_SLEEP_MS, Math.max(0, Math.ceil(first - performance.now())));
   }
