@@ -8,8 +8,14 @@ const TURN_MS = 10;
 const LEAST_TURN = 1_024;
 const MOST_TURN = 64 * 1024;
 
-/** The cells of a byte rate, as they are told to another thread. */
-export type ByteShare = SharedArrayBuffer;
+/** A byte rate as it is told to another thread. */
+export interface ByteShare {
+  /** The same in all threads, and no other's. */
+  readonly id: number;
+  readonly cells: SharedArrayBuffer;
+}
+
+let lastId = 0;
 
 /**
  * So many bytes a second, of all who share it in whatever thread: a token bucket by virtual scheduling (GCRA, ITU-T
@@ -24,16 +30,16 @@ export class ByteRate {
   private readonly now: () => bigint;
 
   /**
-   * @param share of another thread's rate; without it there is no limit at first
+   * @param share what another thread was told of; without it a new rate, with no limit at first
    * @param now nanoseconds of a clock that never runs backwards and that all threads share
    */
   constructor(
-    share: ByteShare = new SharedArrayBuffer(CELL_BYTES),
+    share: ByteShare = { id: ++lastId, cells: new SharedArrayBuffer(CELL_BYTES) },
     now: () => bigint = process.hrtime.bigint,
   ) {
     this.share = share;
-    this.cells = new BigInt64Array(share, 0, FLAG_AT / 8);
-    this.flag = new Int32Array(share, FLAG_AT, 1);
+    this.cells = new BigInt64Array(share.cells, 0, FLAG_AT / 8);
+    this.flag = new Int32Array(share.cells, FLAG_AT, 1);
     this.now = now;
   }
 

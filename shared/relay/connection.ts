@@ -1,8 +1,7 @@
 import { BridgeError } from '../errors.ts';
-import type { Pace } from '../pace.ts';
 import { type Action, type Event, nextStep, type State } from './connection-table.ts';
 import type { End, EndHandler } from './end.ts';
-import { Gate } from './gate.ts';
+import { Gate, type GateLimits } from './gate.ts';
 
 /** Bytes that have been relayed; shared by all connections of a forward. */
 export interface RelayCounters {
@@ -12,10 +11,8 @@ export interface RelayCounters {
   bytesDown: number;
 }
 
-export interface ConnectionHooks {
+export interface ConnectionHooks extends GateLimits {
   readonly counters: RelayCounters;
-  /** How fast bytes may pass, where there may be a limit. */
-  readonly pace?: Pace;
   /** The dial is no longer wanted. */
   cancelDial(): void;
   /** Everything is released. @param error why, when it was not a clean end */
@@ -127,9 +124,9 @@ export class Connection {
 
   private handlerOf(side: 'initiating' | 'target'): EndHandler {
     const up = side === 'initiating';
-    const { counters, pace } = this.hooks;
+    const { counters } = this.hooks;
     const [from, to] = [() => this.initiating, () => this.target];
-    const gate = new Gate(up ? { from, to } : { from: to, to: from }, pace);
+    const gate = new Gate(up ? { from, to } : { from: to, to: from }, this.hooks);
     this.gates[side] = gate;
     return {
       data: (chunk) => {

@@ -8,13 +8,18 @@ export interface GateEnds {
   readonly to: () => End | undefined;
 }
 
+export interface GateLimits {
+  /** How fast bytes may pass, where there may be a limit; known by the time that the first one comes. */
+  readonly pace?: Pace | undefined;
+}
+
 /**
  * One direction of a connection. The end that bytes come from is not read while the other one is full, or while bytes
  * that have come wait for their turn.
  */
 export class Gate implements PacedWaiter {
   private readonly ends: GateEnds;
-  private readonly pace: Pace | undefined;
+  private readonly limits: GateLimits;
   private isFull = false;
   /** What has come and was not passed on. */
   private held: Buffer | undefined;
@@ -23,14 +28,15 @@ export class Gate implements PacedWaiter {
   /** What has been said behind that. */
   private behind: Array<() => void> = [];
 
-  constructor(ends: GateEnds, pace: Pace | undefined) {
+  constructor(ends: GateEnds, limits: GateLimits) {
     this.ends = ends;
-    this.pace = pace;
+    this.limits = limits;
   }
 
   /** Passes bytes on, now or when their time has come. */
   pass(chunk: Buffer): void {
-    const { held, pace } = this;
+    const { held } = this;
+    const { pace } = this.limits;
     if (pace === undefined || (held === undefined && !pace.limited)) return this.write(chunk);
     this.held = held === undefined ? chunk : Buffer.concat([held, chunk]);
     if (held !== undefined) return;
@@ -68,14 +74,15 @@ export class Gate implements PacedWaiter {
 
   /** Nothing passes any more. */
   close(): void {
-    if (this.booked > 0) this.pace?.cancel(this);
+    if (this.booked > 0) this.limits.pace?.cancel(this);
     this.booked = 0;
     this.held = undefined;
     this.goBehind();
   }
 
   private goOn(): void {
-    if (this.pace !== undefined) this.passHeld(this.pace);
+    const { pace } = this.limits;
+    if (pace !== undefined) this.passHeld(pace);
     if (this.held !== undefined) return;
     if (!this.isFull) this.ends.from()?.resume();
     if (this.hasMore) this.goBehind();

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { callApi } from '../helpers/api.ts';
 import { lanesAndEngines } from '../helpers/engines.ts';
 import { hostPort, loopback, until } from '../helpers/processes.ts';
+import { reverseSpec } from '../helpers/reverse.ts';
 import { connectTo, fateOf, readAll, readExactly } from '../helpers/stream-client.ts';
 import { answered, PLENTY, Stage } from '../helpers/two-vm-stage.ts';
 import { udpEcho, udpPeer } from '../helpers/udp-peer.ts';
@@ -14,7 +15,12 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   let stage: Stage;
   const noLimit = (): Promise<void> => stage.enforce(`lane = "${lane}"`);
   const limit = (bytes: number): Promise<void> =>
-    stage.enforce(`lane = "${lane}"`, '[vm.a.policy]', `bytes-per-second = ${bytes}`);
+    stage.enforce(
+      `lane = "${lane}"`,
+      '[vm.a.policy]',
+      'allow-reverse = ["127.0.0.1"]',
+      `bytes-per-second = ${bytes}`,
+    );
 
   beforeAll(async () => {
     stage = await Stage.set(engine, PLENTY, `lane = "${lane}"`);
@@ -51,6 +57,20 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     await until('a higher limit', () => got.every(({ bytes }) => bytes() > 100_000));
     await noLimit();
     for (const { all } of got) expect((await all).equals(MESSAGE)).toBe(true);
+    await stage.quiet();
+  });
+
+  it('holds for services of the host that are published in the VM', async () => {
+    await limit(200_000);
+    const spec = await stage.expose(reverseSpec(stage.container.port));
+    const client = await helloTo(Number(spec.split(':').at(-1)));
+    const message = MESSAGE.subarray(0, 50_000);
+    const began = performance.now();
+    client.end(message);
+    expect((await readAll(client)).equals(message)).toBe(true);
+    // There and back; a tenth of a second is free.
+    expect((performance.now() - began) / 1_000).toBeGreaterThan((2 * message.length) / 200_000 - 0.1);
+    await callApi(stage.api, 'DELETE', { spec });
     await stage.quiet();
   });
 

@@ -63,7 +63,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     this.reactor = context.reactor;
     this.batches = batches;
     this.counters = new Float64Array(order.counters, 0, DATAGRAM_COUNTERS);
-    this.rate = context.paceOf(order.vm, order.bytes).rate;
+    this.rate = context.reactor.paceOf(order.bytes).rate;
     this.route = new DatagramRoute(order, context, {
       opened: (fd) => this.opened(fd),
       failed: (why) => this.failed(why),

@@ -1,4 +1,3 @@
-import type { ByteShare } from '../../../shared/byte-rate.ts';
 import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
@@ -46,8 +45,6 @@ export interface ListenerContext {
   pathOf(vm: number): HostPath | undefined;
   /** The link to a VM, when this worker carries it. */
   linkOf(vm: number): WorkerLink | undefined;
-  /** How fast bytes of a VM may pass. @param share of its rate */
-  paceOf(vm: number, share: ByteShare): Pace;
   /** Tells the main thread that a client could not be served. */
   dialFailed(forward: number, errno: number): void;
   /** Leaves a client to the main thread. */
@@ -107,7 +104,7 @@ export class ForwardListener implements AcceptOwner {
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
     this.rate = RateLimit.of(order.rate, context.log);
-    this.pace = context.paceOf(order.vm, order.bytes);
+    this.pace = context.reactor.paceOf(order.bytes);
     const counters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
     this.counters = counters.subarray(first, first + FORWARD_COUNTERS);

@@ -1,7 +1,5 @@
-import { ByteRate, type ByteShare } from '../../../shared/byte-rate.ts';
 import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
-import { Pace } from '../../../shared/pace.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { type WorkerLink, WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
@@ -28,7 +26,6 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
   private readonly worker: WorkerContext<HostReport, HostShared>;
   private readonly links: WorkerLinks;
   private readonly paths: Array<HostPath | ChannelPathOrder | undefined> = [];
-  private readonly paces: Array<Pace | undefined> = [];
   private readonly forwards = new Map<number, ForwardListener>();
   private readonly closing = new Set<ForwardListener>();
   private readonly datagrams: WorkerDatagrams;
@@ -107,14 +104,6 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     const path = this.pathNow(vm);
     if (path === undefined || path instanceof HostPath || path.worker !== this.index) return undefined;
     return this.links.get(path.link);
-  }
-
-  paceOf(vm: number, share: ByteShare): Pace {
-    const known = this.paces[vm];
-    if (known !== undefined) return known;
-    const pace: Pace = new Pace(new ByteRate(share), () => this.reactor.heed(pace));
-    this.paces[vm] = pace;
-    return pace;
   }
 
   post(report: DatagramReport): void {

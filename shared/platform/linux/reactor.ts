@@ -6,6 +6,8 @@
  * Descriptors are registered once, edge-triggered: a dead one that nobody reads cannot spin the loop. An
  * eventfd need not be read then, since every write to it is an edge (eventfd_write wakes its waiters).
  */
+import { ByteRate, type ByteShare } from '../../byte-rate.ts';
+import { Pace } from '../../pace.ts';
 import { Arena, type Piece } from './arena.ts';
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN } from './constants.ts';
 import { Deadlines } from './deadlines.ts';
@@ -26,7 +28,7 @@ export interface Task {
 }
 
 /** What has to be done at some time. */
-export interface Agenda {
+interface Agenda {
   /** When to call `run`, on the reactor's clock; Infinity while there is nothing. */
   readonly first: number;
   run(now: number): void;
@@ -55,6 +57,8 @@ export class Reactor {
   private readonly generations: number[] = [];
   private readonly deadlines = new Map<number, Deadlines>();
   private readonly agendas: Agenda[] = [];
+  /** By the numbers of their rates. */
+  private readonly paces = new Map<number, Pace>();
   private tasks: Task[] = [];
   private generation = 0;
   private stopBy: number | undefined;
@@ -138,8 +142,17 @@ export class Reactor {
     return list;
   }
 
+  /** Those of this thread who wait for a rate; there is one for each rate. */
+  paceOf(share: ByteShare): Pace {
+    const known = this.paces.get(share.id);
+    if (known !== undefined) return known;
+    const pace: Pace = new Pace(new ByteRate(share), () => this.heed(pace));
+    this.paces.set(share.id, pace);
+    return pace;
+  }
+
   /** Runs what is on an agenda when it is time, from now on. May be called again. */
-  heed(agenda: Agenda): void {
+  private heed(agenda: Agenda): void {
     if (!this.agendas.includes(agenda)) this.agendas.push(agenda);
   }
 
