@@ -12,6 +12,7 @@ import type { Containers } from './containers.ts';
 import { cutCases } from './cut-cases.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
+import { reverseCases } from './reverse-cases.ts';
 import { VsockPair } from './vsock-pair.ts';
 
 const SHAPES = [
@@ -45,6 +46,7 @@ export async function run(cases: Cases, digest: string): Promise<void> {
   const bulk = { ...BULK, digest };
   for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
+    await reverseCases(cases, what, pair, vm);
     await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
     await pair.close();
   }
