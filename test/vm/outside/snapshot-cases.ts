@@ -78,7 +78,7 @@ export async function snapshotCases(cases: Cases, scene: Scene): Promise<void> {
         const told = async () =>
           JSON.stringify((await seen()).fates) === JSON.stringify([...fates, 'ECONNRESET']);
         await until('the container to be reset', told, WAIT_MS);
-        for (const each of [port, hostPort(claimed)]) await (await beginTransfer(each)).done();
+        await (await beginTransfer(again === '' ? port : hostPort(claimed))).done();
       },
     );
 
