@@ -16,6 +16,12 @@ import { Sockets } from './sockets.ts';
 /** Workers that die one after the other are not replaced faster than this, milliseconds. */
 const RESPAWN_MS = 100;
 
+/**
+ * V8 would let the memory for new objects of each thread grow to 48 MB under a flood and keep it; what a worker makes in its
+ * everyday fits into a fraction of that.
+ */
+const RESOURCES = { maxYoungGenerationSizeMb: 24 };
+
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly index: number;
@@ -146,7 +152,8 @@ export class WorkerPool<Order, Report> {
       wakeUps,
       shared,
     };
-    const worker = new Worker(entry, { workerData, transferList: [port2], name: `portferry-${index}` });
+    const name = `portferry-${index}`;
+    const worker = new Worker(entry, { workerData, transferList: [port2], name, resourceLimits: RESOURCES });
     const post = (order: Order): void => {
       port1.postMessage(order);
       this.wake(wakeFd);
