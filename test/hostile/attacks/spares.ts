@@ -154,7 +154,9 @@ export const SPARE_ATTACKS: readonly Attack[] = [
       const streams = await dialSome(scene, 100, () => spareHead(link.streamKey));
       for (const [index, stream] of streams.entries())
         if (index % 2 === 0) stream.once('data', () => stream.write(Buffer.alloc(1_000, 0xaa)));
-      const clients = await Promise.all(Array.from({ length: 100 }, () => connectTo(scene.evilTcp)));
+      // A reset may come so early that it is connecting that fails.
+      const begun = Array.from({ length: 100 }, () => connectTo(scene.evilTcp).catch(() => undefined));
+      const clients = (await Promise.all(begun)).filter((client) => client !== undefined);
       const fates = clients.map(fateOf);
       await delay(500);
       for (const client of clients) client.destroy();
