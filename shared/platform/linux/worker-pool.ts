@@ -11,6 +11,7 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from './constants.ts';
 import { systemError } from './errno.ts';
 import { Ledger } from './ledger.ts';
 import type { Libc } from './libc.ts';
+import { Shortage } from './shortage.ts';
 import { Sockets } from './sockets.ts';
 
 /** Workers that die one after the other are not replaced faster than this, milliseconds. */
@@ -32,6 +33,8 @@ export interface WorkerStart {
   readonly ledger: SharedArrayBuffer;
   /** Wake-ups of its loop, one Int32. */
   readonly wakeUps: SharedArrayBuffer;
+  /** Of Shortage. */
+  readonly shortage: Int32Array;
   /** What the program gives to all its workers. */
   readonly shared: unknown;
 }
@@ -63,10 +66,12 @@ export class WorkerPool<Order, Report> {
   private readonly sockets: Sockets;
   private readonly number: { readonly address: number; readonly bytes: Buffer };
   private readonly wakeFds = new Set<number>();
+  private readonly shortage: Int32Array;
   private closing = false;
 
   constructor(options: WorkerPoolOptions<Order, Report>) {
     this.options = options;
+    this.shortage = Shortage.cells(options.count);
     const arena = new Arena(options.libc, 4096);
     this.sockets = new Sockets(options.libc, arena);
     this.number = arena.carve(8);
@@ -150,6 +155,7 @@ export class WorkerPool<Order, Report> {
       wakeFd,
       ledger: ledger.shared,
       wakeUps,
+      shortage: this.shortage,
       shared,
     };
     const name = `portferry-${index}`;
