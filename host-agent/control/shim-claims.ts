@@ -9,7 +9,8 @@ import type { ControlMessage } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import { parseSpec } from '../../shared/port-spec.ts';
+import { formatForward } from './forward-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import { type HeldClaim, reconcile } from './reconcile.ts';
 
@@ -41,7 +42,7 @@ class Held implements HeldClaim {
   }
 
   get resolved(): string | undefined {
-    return this.claim === undefined ? undefined : formatSpec(this.claim.spec);
+    return this.claim === undefined ? undefined : formatForward(this.claim.spec);
   }
 }
 

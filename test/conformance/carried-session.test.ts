@@ -72,6 +72,7 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
         },
         streamReset: (streamId) => heard.resets.push(-streamId),
         rtt: (ms) => heard.rtts.push(ms),
+        opened() {},
         over: (reason) => heard.over.push(reason.code),
       },
     );

@@ -61,10 +61,14 @@ export function startProgram(program: string, args: readonly string[], env: Node
     stderr: () => err,
     exited,
     kill: (signal = 'SIGTERM') => {
-      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      if (!hasEnded({ child })) child.kill(signal);
       return exited;
     },
   };
+}
+
+function hasEnded({ child }: Pick<Running, 'child'>): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
 }
 
 /** Runs a command of portferry to its end. */
@@ -121,9 +125,7 @@ export class ProcessGroup {
 
   /** The processes that run. */
   get running(): number[] {
-    return this.started
-      .filter(({ child }) => child.exitCode === null && child.signalCode === null)
-      .map(({ pid }) => pid);
+    return this.started.filter((running) => !hasEnded(running)).map(({ pid }) => pid);
   }
 
   unixUrl(name: string): string {
@@ -173,6 +175,7 @@ export class Pair {
   readonly hostOptions: readonly string[];
   shim!: Running;
   host!: Running;
+  private readonly claims: Running[] = [];
 
   private constructor(
     lane: LaneChoice,
@@ -218,7 +221,7 @@ export class Pair {
         '--engine',
         this.engine,
       ],
-      ...['--log-level', 'debug', ...this.shimOptions],
+      ...['--log-level', 'debug', ...this.workers(this.shimOptions), ...this.shimOptions],
     );
     return this.shim;
   }
@@ -228,8 +231,17 @@ export class Pair {
     const args = [lane === 'shim-dialled' ? '--listen' : '--connect', linkUrl, '--control', controlUrl];
     args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
     if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
-    this.host = this.group.start('host-agent', ...args, '--log-level', 'debug', ...this.hostOptions);
+    args.push('--log-level', 'debug', ...this.workers(this.hostOptions));
+    this.host = this.group.start('host-agent', ...args, ...this.hostOptions);
     return this.host;
+  }
+
+  /** Ends claims that are held, starts what has ended, and waits for the link: what a case before may have left. */
+  async restart(): Promise<void> {
+    await Promise.all(this.claims.splice(0).map((running) => running.kill('SIGKILL')));
+    if (hasEnded(this.shim)) this.startShim();
+    if (hasEnded(this.host)) this.startHost();
+    await this.linked();
   }
 
   /** Waits until the host agent's newest process has a link that is up, on the lane that was asked for. */
@@ -254,6 +266,7 @@ export class Pair {
     control = this.controlUrl,
   ): Promise<{ running: Running; spec: string; port: number }> {
     const running = this.group.start('claim', spec, '--control', control);
+    this.claims.push(running);
     const line = await until(`claim ${spec}`, () => {
       if (running.child.exitCode !== null) throw new Error(`claim ended: ${running.stderr()}`);
       return running.stdout().includes('\n') && running.stdout().trim();
@@ -277,6 +290,12 @@ export class Pair {
   /** Ends every process that was started, and removes the directory. */
   close(): Promise<void> {
     return this.group.close();
+  }
+
+  /** Who names no engine has another subject, for which one worker will do: each takes a tenth of a second to start. */
+  private workers(options: readonly string[]): string[] {
+    const told = options.includes('--workers') || options.includes('--config');
+    return this.engine === 'auto' && !told ? ['--workers', '1'] : [];
   }
 
   private async exposeFull(spec: string): Promise<string> {

@@ -16,7 +16,8 @@ let container: StreamServer;
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 
 beforeAll(async () => {
-  pair = await Pair.start();
+  const workers = ['--workers', '2'];
+  pair = await Pair.start('auto', 'auto', workers, workers);
   container = await tcpEcho();
 });
 

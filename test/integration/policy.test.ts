@@ -14,7 +14,7 @@ let file: string;
 let echo: StreamServer;
 let pair: Pair;
 
-const write = (...lines: string[]): void => writeFileSync(file, `${lines.join('\n')}\n`);
+const write = (...lines: string[]): void => writeFileSync(file, `${['workers = 1', ...lines].join('\n')}\n`);
 const start = async (...lines: string[]): Promise<void> => {
   write(...lines);
   pair = await Pair.start('auto', 'auto', [], ['--config', file]);
@@ -136,7 +136,7 @@ describe('another policy', () => {
     pair.host.child.kill('SIGHUP');
     const { level, msg } = await logged('stays as it was');
     expect(level).toBe(50);
-    expect(msg).toContain(`${file}:2: unknown key policy.bnd; did you mean bind?`);
+    expect(msg).toContain(`${file}:3: unknown key policy.bnd; did you mean bind?`);
     expect(await published()).toHaveLength(3);
 
     write('[policy]', 'bind = ["127.0.0.0/8"]');
@@ -164,14 +164,14 @@ describe('another policy', () => {
     await pair.expose(loopback('tcp', echo.port));
     write('[policy]', 'bind = ["127.0.0.2"]');
     await until('the forward to go', async () => (await published()).length === 0);
-    writeFileSync(`${file}.new`, '[policy]\nbind = ["127.0.0.1"]\n');
+    writeFileSync(`${file}.new`, 'workers = 1\n[policy]\nbind = ["127.0.0.1"]\n');
     renameSync(`${file}.new`, file);
     await until('the forward to come back', async () => (await published()).length === 1);
   });
 
   it('is all that changes without a restart, and the log says so', async () => {
-    await start('workers = 1');
-    write('workers = 2');
+    await start();
+    writeFileSync(file, 'workers = 2\n');
     expect((await logged('needs a restart')).level).toBe(40);
   });
 });

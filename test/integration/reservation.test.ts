@@ -12,15 +12,16 @@ import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 import { udpPeer } from '../helpers/udp-peer.ts';
 
-/** Connects again as soon as the last try is over. */
+/** Some clients that each connect again as soon as their last try is over. */
 class Hammer {
   refused = 0;
   connected = 0;
   private stopped = false;
-  private readonly running: Promise<void>;
+  private readonly running: Promise<unknown>;
 
-  constructor(port: number) {
-    this.running = this.run(port);
+  /** A client that came while the port was bound is not answered, and tries on a second later: so there are several. */
+  constructor(port: number, clients = 8) {
+    this.running = Promise.all(Array.from({ length: clients }, () => this.run(port)));
   }
 
   async stop(): Promise<void> {
@@ -83,7 +84,7 @@ describe.skipIf(!engines.includes('linux'))('a refused request', () => {
       await until('tries of the client among refused requests', async () => {
         const { body } = await callApi(pair.api, 'POST', { spec });
         expect(body).toMatchObject({ code: 'PORT_IN_USE' });
-        return ++attempts >= 100 && hammer.refused >= 300;
+        return ++attempts >= 15 && hammer.refused >= 300;
       });
       expect(hammer.connected).toBe(0);
       taken.leave();
@@ -112,7 +113,7 @@ describe.skipIf(!engines.includes('linux'))('a refused request', () => {
           `Bind for 127.0.0.1:${last} failed: port is already allocated`,
         );
         expect(body).toEqual({ code: 'PORT_IN_USE', message });
-        return ++attempts >= 30 && hammer.refused >= 100;
+        return ++attempts >= 15 && hammer.refused >= 100;
       });
       expect(hammer.connected).toBe(0);
       await taken.close();

@@ -1,36 +1,39 @@
 /** Claims that the VM shim makes over its link, through the control filesystem that it serves. */
 import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { listForwards } from '../helpers/api.ts';
 import { loopback, Pair, runPortferry, until } from '../helpers/processes.ts';
-import { connectTo, roundTrip } from '../helpers/stream-client.ts';
+import { refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
 let pair: Pair;
 let echo: StreamServer;
 let other: StreamServer;
-beforeEach(async () => {
+beforeAll(async () => {
   [pair, echo, other] = await Promise.all([Pair.start(), tcpEcho(), tcpEcho()]);
 });
-afterEach(async () => {
+afterAll(async () => {
   await pair?.close();
   await Promise.all([echo?.close(), other?.close()]);
 });
+beforeEach(async () => {
+  await pair.restart();
+  await published(0);
+});
+
+/** A client that comes while a port is being opened is not answered, and tries again a second later only. */
+const published = (count: number, { api } = pair): Promise<unknown> =>
+  until(`${count} to be published`, async () => {
+    const list = await listForwards(api).catch(() => undefined);
+    return list?.forwards.length === count;
+  });
 
 const works = (port: number): Promise<boolean> =>
   roundTrip(port, 'hello').then(
     (answer) => answer === 'hello',
     () => false,
-  );
-const refuses = (port: number): Promise<boolean> =>
-  connectTo(port).then(
-    (socket) => {
-      socket.destroy();
-      return false;
-    },
-    (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
   );
 const claimInVm = (spec: string) => pair.claim(spec, pair.portFsUrl);
 
@@ -65,7 +68,7 @@ describe('a claim in the tree of the shim', () => {
     await pair.host.kill('SIGKILL');
     for (const { port } of claims) await until('the port to be gone', () => refuses(port));
     pair.startHost();
-    await pair.linked();
+    await published(2);
     for (const { port, running } of claims) {
       await until(`port ${port} to work again`, () => works(port));
       expect([running.child.exitCode, running.stderr()]).toEqual([null, '']);
@@ -83,6 +86,7 @@ describe('a claim in the tree of the shim', () => {
     pair.startHost();
     await until('the refusal', () => pair.shim.stderr().includes('not published again: Bind for'));
     await new Promise((resolve) => thief.close(resolve));
+    await published(1);
     await until('the port to work again', () => works(port));
   });
 
@@ -115,6 +119,7 @@ describe('a claim in the tree of the shim', () => {
     await until('the shim to know', () => pair.shim.stderr().includes('was removed on the host'));
     await pair.host.kill('SIGKILL');
     pair.startHost();
+    await published(1);
     await until('the other port to work again', () => works(kept.port));
     expect(await refuses(port)).toBe(true);
     expect(await running.kill('SIGTERM')).toBe(0);
@@ -130,6 +135,7 @@ it('on the multiplexed lane a claim outlives the host agent too, and is released
     await muxed.host.kill('SIGKILL');
     await until('the port to be gone', () => refuses(port));
     muxed.startHost();
+    await published(1, muxed);
     await until('the port to work again', () => works(port));
     expect(await muxed.shim.kill('SIGTERM')).toBe(0);
     expect(await refuses(port)).toBe(true);

@@ -1,4 +1,5 @@
 /** Tokens, through the command line. */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -6,10 +7,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeHello } from '../../shared/control-codec.ts';
 import { encodeHandshake } from '../../shared/link/handshake.ts';
-import { LinkIdentity } from '../../shared/link/link.ts';
-import { type ForwardList, listForwards } from '../helpers/api.ts';
+import { LinkIdentity } from '../../shared/link/identity.ts';
+import { callApi, type ForwardList, listForwards } from '../helpers/api.ts';
 import { engines } from '../helpers/engines.ts';
 import {
+  hostPort,
   loopback,
   ProcessGroup,
   type Running,
@@ -28,16 +30,17 @@ beforeEach(() => {
 });
 afterEach(() => group.close());
 
-async function newToken(name: string): Promise<string> {
+function newToken(name: string): string {
   const path = join(group.dir, name);
-  expect(await runPortferry('token', path)).toEqual({ code: 0, stdout: `${path}\n`, stderr: '' });
+  writeFileSync(path, randomBytes(32).toString('hex'), { mode: 0o600 });
   return path;
 }
 
+// A worker more makes no other links.
+const COMMON = ['--log-level', 'debug', '--workers', '1'];
 const shim = (url: string, ...args: string[]): Running =>
-  group.start('vm-shim', '--listen', url, '--log-level', 'debug', ...args);
-const host = (...args: string[]): Running =>
-  group.start('host-agent', '--api', api, '--log-level', 'debug', ...args);
+  group.start('vm-shim', '--listen', url, ...COMMON, ...args);
+const host = (...args: string[]): Running => group.start('host-agent', '--api', api, ...COMMON, ...args);
 const vmOf = (list: ForwardList, name = 'default') => list.vms.find((vm) => vm.name === name)!;
 
 // Links are made alike on both engines; what carries them later is another suite's.
@@ -46,15 +49,15 @@ describe.each(engines.slice(-1))('%s engine', (engine) => {
     'with the same token the %s lane works, and no log has the token',
     async (lane) => {
       const echo = await tcpEcho();
-      const token = await newToken('token');
+      const token = join(group.dir, 'token');
+      expect(await runPortferry('token', token)).toEqual({ code: 0, stdout: `${token}\n`, stderr: '' });
       expect(statSync(token).mode & 0o777).toBe(0o600);
       const url = group.unixUrl('shim.sock');
       const inVm = shim(url, '--token-file', token, '--engine', engine);
       const onHost = host('--connect', url, '--token-file', token, '--engine', engine, '--lane', lane);
       expect(vmOf(await untilLinked(onHost, api))).toMatchObject({ lane, token: true, authFailures: 0 });
-      const { stdout } = await runPortferry('expose', loopback('tcp', echo.port), '--api', api);
-      const port = Number(stdout.split(':')[2]);
-      expect(await roundTrip(port, 'hello')).toBe('hello');
+      const { body } = await callApi(api, 'POST', { spec: loopback('tcp', echo.port) });
+      expect(await roundTrip(hostPort((body as { spec: string }).spec), 'hello')).toBe('hello');
       const secret = readFileSync(token, 'utf8').trim();
       for (const log of [inVm.stderr(), onHost.stderr()]) {
         expect(log).toContain('link is up');
@@ -65,7 +68,7 @@ describe.each(engines.slice(-1))('%s engine', (engine) => {
   );
 
   it('another token is refused and counted, and the link comes up when the file is right', async () => {
-    const [ours, theirs] = [await newToken('ours'), await newToken('theirs')];
+    const [ours, theirs] = [newToken('ours'), newToken('theirs')];
     const url = group.unixUrl('shim.sock');
     const inVm = shim(url, '--token-file', theirs, '--engine', engine);
     const onHost = host('--connect', url, '--token-file', ours, '--engine', engine);
@@ -85,11 +88,11 @@ describe.each(engines.slice(-1))('%s engine', (engine) => {
   });
 
   it('where the VM dials, another token is refused and counted, and the same one works', async () => {
-    const [ours, theirs] = [await newToken('ours'), await newToken('theirs')];
+    const [ours, theirs] = [newToken('ours'), newToken('theirs')];
     const url = group.unixUrl('host.sock');
     const onHost = host('--listen', `a=${url}`, '--token-file', `a=${ours}`, '--engine', engine);
     await until('the host', () => onHost.stderr().includes('is ready'));
-    const args = ['vm-shim', '--connect', url, '--engine', engine, '--token-file'];
+    const args = ['vm-shim', '--connect', url, '--engine', engine, '--workers', '1', '--token-file'];
     const stranger = group.start(...args, theirs);
     const failures = async () => vmOf(await listForwards(api), 'a').authFailures > 0;
     await until('a refusal', failures);
@@ -100,17 +103,14 @@ describe.each(engines.slice(-1))('%s engine', (engine) => {
   });
 
   it('strangers in numbers keep out neither the true host nor another VM', async () => {
-    const token = await newToken('token');
+    const token = newToken('token');
     const [a, b] = [group.unixUrl('a.sock'), group.unixUrl('b.sock')];
-    shim(a, '--token-file', token, '--engine', engine);
-    shim(b, '--engine', engine);
-    const args = ['--connect', `a=${a}`, '--connect', `b=${b}`, '--token-file', `a=${token}`];
-    let onHost = host(...args, '--engine', engine);
-    await untilLinked(onHost, api);
+    const shims = [shim(a, '--token-file', token, '--engine', engine), shim(b, '--engine', engine)];
+    await until('the shims', () => shims.every(({ stderr }) => stderr().includes('the VM shim listens')));
     const strangers = new Strangers(a.slice('unix://'.length), 120);
     await until('strangers to be refused', () => strangers.refused > 20);
-    await onHost.kill('SIGKILL');
-    onHost = host(...args, '--engine', engine);
+    const args = ['--connect', `a=${a}`, '--connect', `b=${b}`, '--token-file', `a=${token}`];
+    const onHost = host(...args, '--engine', engine);
     const begun = performance.now();
     const list = await untilLinked(onHost, api);
     const took = (performance.now() - begun).toFixed(0);
@@ -168,7 +168,7 @@ class Strangers {
 
 describe('a side without a token', () => {
   it('is told on both ends', async () => {
-    const token = await newToken('token');
+    const token = newToken('token');
     const url = group.unixUrl('shim.sock');
     const inVm = shim(url);
     const onHost = host('--connect', url, '--token-file', token);
@@ -183,7 +183,7 @@ describe('a side without a token', () => {
 
 describe('a token file', () => {
   it.each(['host-agent', 'vm-shim'])('that others can read stops %s, with what to do', async (program) => {
-    const token = await newToken('token');
+    const token = newToken('token');
     chmodSync(token, 0o640);
     const { code, stderr } = await runPortferry(
       program,

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ForwardList } from '../helpers/api.ts';
 import { callApi } from '../helpers/api.ts';
 import {
@@ -17,20 +17,21 @@ import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 import { udpEcho, udpPeer } from '../helpers/udp-peer.ts';
 
+const ONE_WORKER = ['--workers', '1'];
+
 let group: ProcessGroup;
 let api: string;
 let host: Running;
-let open: Array<{ close(): Promise<void> }>;
+let open: Array<{ close(): Promise<void> }> = [];
 
-beforeEach(() => {
+function begin(): void {
   group = new ProcessGroup();
   api = join(group.dir, 'api.sock');
-  open = [];
-});
+}
 
 afterEach(async () => {
-  await group.close();
   await Promise.all(open.map((each) => each.close()));
+  open = [];
 });
 
 async function track<T extends { close(): Promise<void> }>(each: Promise<T>): Promise<T> {
@@ -39,8 +40,12 @@ async function track<T extends { close(): Promise<void> }>(each: Promise<T>): Pr
 }
 
 function startHost(...args: string[]): Running {
-  host = group.start('host-agent', '--api', api, '--log-level', 'debug', ...args);
+  host = group.start('host-agent', '--api', api, '--log-level', 'debug', ...ONE_WORKER, ...args);
   return host;
+}
+
+function startShim(...args: string[]): Running {
+  return group.start('vm-shim', ...ONE_WORKER, ...args);
 }
 
 /** The URL that a process says it listens at, its port resolved. */
@@ -71,12 +76,10 @@ const ask = async (port: number): Promise<string> => (await readAll(await connec
 describe('two VMs at one host agent', () => {
   let shims: { a: Running; b: Running };
 
-  beforeEach(async () => {
+  beforeAll(async () => {
+    begin();
     const url = (name: string): string => group.unixUrl(name);
-    shims = {
-      a: group.start('vm-shim', '--listen', url('a.sock')),
-      b: group.start('vm-shim', '--listen', url('b.sock')),
-    };
+    shims = { a: startShim('--listen', url('a.sock')), b: startShim('--listen', url('b.sock')) };
     startHost(
       ...['--connect', `a=${url('a.sock')}`, '--connect', `b=${url('b.sock')}`],
       ...['--control', `a=${url('a-control.sock')}`, '--control', `b=${url('b-control.sock')}`],
@@ -87,6 +90,8 @@ describe('two VMs at one host agent', () => {
       ['b', true],
     ]);
   });
+
+  afterAll(() => group.close());
 
   it('expose and unexpose say which', async () => {
     const container = await named('hello');
@@ -110,6 +115,32 @@ describe('two VMs at one host agent', () => {
     expect(await ask(hostPort(resolved))).toBe('hello');
     expect((await runPortferry('unexpose', resolved, '--vm', 'b', '--api', api)).code).toBe(0);
     await expect(connectTo(hostPort(resolved))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('of two that want the same port the second is told which VM has it', async () => {
+    const container = await named('hello');
+    const claim = (vm: 'a' | 'b', spec: string): Running =>
+      group.start('claim', spec, '--control', group.unixUrl(`${vm}-control.sock`));
+    const first = claim('a', loopback('tcp', container.port));
+    const spec = await until('the claim', () => first.stdout().includes('\n') && first.stdout().trim());
+    const port = hostPort(spec);
+    const refused = claim('b', spec);
+    expect(await refused.exited).toBe(1);
+    expect(refused.stderr()).toMatch(
+      new RegExp(
+        `already allocated: VM "a" has 127.0.0.1:${port} \\(published by 9p:a:\\d+\\) \\[PORT_IN_USE\\]`,
+      ),
+    );
+    const { code, stderr } = await runPortferry('expose', spec, '--vm', 'b', '--api', api);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`VM "a" has 127.0.0.1:${port}`)]);
+    expect(await ask(port)).toBe('hello');
+    // It is free for the second when the first has gone.
+    await first.kill('SIGKILL');
+    await until(
+      'the port to be free',
+      async () => (await callApi(api, 'POST', { spec, vm: 'b' })).status === 201,
+    );
+    await callApi(api, 'DELETE', { spec });
   });
 
   it('claims belong to the VM whose tree they were made in, and a dead VM is its own affair', async () => {
@@ -141,43 +172,18 @@ describe('two VMs at one host agent', () => {
     expect(stdout).toContain('no link to VM a');
     expect(stdout).not.toContain('no link to VM b');
   });
+});
 
-  it('of two that want the same port the second is told which VM has it', async () => {
-    const container = await named('hello');
-    const claim = (vm: 'a' | 'b', spec: string): Running =>
-      group.start('claim', spec, '--control', group.unixUrl(`${vm}-control.sock`));
-    const first = claim('a', loopback('tcp', container.port));
-    const spec = await until('the claim', () => first.stdout().includes('\n') && first.stdout().trim());
-    const port = hostPort(spec);
-    const refused = claim('b', spec);
-    expect(await refused.exited).toBe(1);
-    expect(refused.stderr()).toMatch(
-      new RegExp(
-        `already allocated: VM "a" has 127.0.0.1:${port} \\(published by 9p:a:1\\) \\[PORT_IN_USE\\]`,
-      ),
-    );
-    const { code, stderr } = await runPortferry('expose', spec, '--vm', 'b', '--api', api);
-    expect([code, stderr]).toEqual([1, expect.stringContaining(`VM "a" has 127.0.0.1:${port}`)]);
-    expect(await ask(port)).toBe('hello');
-    // It is free for the second when the first has gone.
-    await first.kill('SIGKILL');
-    await until(
-      'the port to be free',
-      async () => (await runPortferry('expose', spec, '--vm', 'b', '--api', api)).code === 0,
-    );
-  });
-
-  it('one VM may not have two URLs, and a control tree needs a VM', async () => {
-    const twice = await runPortferry('host-agent', '--connect', 'unix:///a', '--connect', 'unix:///b');
-    expect(twice.code).toBe(2);
-    expect(twice.stderr).toContain('--connect NAME=');
-    const stranger = await runPortferry(
-      'host-agent',
-      ...['--connect', 'a=unix:///a', '--control', 'b=unix:///b'],
-    );
-    expect(stranger.code).toBe(2);
-    expect(stranger.stderr).toContain('--control NAME=');
-  });
+it('one VM may not have two URLs, and a control tree needs a VM', async () => {
+  const twice = await runPortferry('host-agent', '--connect', 'unix:///a', '--connect', 'unix:///b');
+  expect(twice.code).toBe(2);
+  expect(twice.stderr).toContain('--connect NAME=');
+  const stranger = await runPortferry(
+    'host-agent',
+    ...['--connect', 'a=unix:///a', '--control', 'b=unix:///b'],
+  );
+  expect(stranger.code).toBe(2);
+  expect(stranger.stderr).toContain('--control NAME=');
 });
 
 describe.each([
@@ -208,8 +214,11 @@ describe.each([
     expect((await fates[1]!).how).toBe('ECONNRESET');
   };
 
+  beforeEach(begin);
+  afterEach(() => group.close());
+
   it('the host agent dials the shim: dedicated lane', async () => {
-    const shim = group.start('vm-shim', '--listen', address());
+    const shim = startShim('--listen', address());
     startHost('--connect', await urlOf(shim));
     await check('dedicated');
   });
@@ -217,11 +226,11 @@ describe.each([
   it('the shim dials the host agent: dedicated lane, and again when either is new', async () => {
     startHost('--listen', address());
     const url = await urlOf(host);
-    const first = group.start('vm-shim', '--connect', url);
+    const first = startShim('--connect', url);
     await check('dedicated');
 
     await first.kill('SIGKILL');
-    group.start('vm-shim', '--connect', url);
+    startShim('--connect', url);
     const port = await expose(loopback('tcp', (await named('after the shim')).port));
     await until('the next shim', () =>
       ask(port).then(
@@ -236,14 +245,16 @@ describe.each([
     const next = await expose(loopback('tcp', (await named('after the host')).port));
     expect(await ask(next)).toBe('after the host');
   });
+});
 
-  it('dedicated streams that cannot be had are named in the log', async () => {
-    startHost('--listen', `hybrid://${group.dir}/vsock?port=5000`, '--lane', 'dedicated');
-    await urlOf(host);
-    group.start('vm-shim', '--connect', group.unixUrl('vsock_5000'));
-    const { vms } = await untilLinked(host, api);
-    expect(vms[0]!.lane).toBe('multiplexed');
-    const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('the transport has no half-close'));
-    expect(line).toMatchObject({ level: 40 });
-  });
+it('dedicated streams that cannot be had are named in the log', async () => {
+  begin();
+  startHost('--listen', `hybrid://${group.dir}/vsock?port=5000`, '--lane', 'dedicated');
+  await urlOf(host);
+  startShim('--connect', group.unixUrl('vsock_5000'));
+  const { vms } = await untilLinked(host, api);
+  expect(vms[0]!.lane).toBe('multiplexed');
+  const line = logLines(host.stderr()).find(({ msg }) => msg?.includes('the transport has no half-close'));
+  expect(line).toMatchObject({ level: 40 });
+  await group.close();
 });

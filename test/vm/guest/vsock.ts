@@ -11,6 +11,7 @@ import { clockCases } from './clock-cases.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
+import { reverseCases } from './reverse-cases.ts';
 import { VsockPair } from './vsock-pair.ts';
 
 const SHAPES = [
@@ -44,6 +45,7 @@ export async function run(cases: Cases, digest: string): Promise<void> {
   const bulk = { ...BULK, digest };
   for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
+    await reverseCases(cases, what, pair, vm);
     await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
     await pair.close();
   }

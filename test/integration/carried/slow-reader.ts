@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lanesAndEngines } from '../helpers/engines.ts';
-import { mib, residentBytes } from '../helpers/process-figures.ts';
-import { loopback, Pair, until } from '../helpers/processes.ts';
-import { silentSink } from '../helpers/silent-sink.ts';
-import { connectTo, fateOf, readExactly } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
+import { afterAll, expect, it } from 'vitest';
+import { mib, residentBytes } from '../../helpers/process-figures.ts';
+import { loopback, until } from '../../helpers/processes.ts';
+import { silentSink } from '../../helpers/silent-sink.ts';
+import { connectTo, fateOf, readExactly } from '../../helpers/stream-client.ts';
+import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
+import type { Carrier } from './carrier.ts';
 
 const MAX_GROWTH = 64 * 1024 * 1024;
 const BLOCK = Buffer.alloc(256 * 1024, 'portferry');
@@ -49,27 +49,21 @@ async function untilStalled(what: string, count: () => number): Promise<number> 
   });
 }
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
-  let pair: Pair;
+export function slowReaders(carrier: Carrier): void {
   const containers: StreamServer[] = [];
 
-  beforeAll(async () => {
-    pair = await Pair.start(lane, engine);
-  });
-
   afterAll(async () => {
-    await pair?.close();
     await Promise.all(containers.map((container) => container.close()));
   });
 
   const publish = async (container: StreamServer): Promise<{ spec: string; port: number }> => {
     containers.push(container);
-    return pair.expose(loopback('tcp', container.port));
+    return carrier.pair.expose(loopback('tcp', container.port));
   };
 
   const memory = (): { host: number; shim: number } => ({
-    host: residentBytes(pair.host.pid),
-    shim: residentBytes(pair.shim.pid),
+    host: residentBytes(carrier.pair.host.pid),
+    shim: residentBytes(carrier.pair.shim.pid),
   });
 
   const expectFlat = (what: string, before: ReturnType<typeof memory>, stalledAt: number): void => {
@@ -77,7 +71,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     const host = after.host - before.host;
     const shim = after.shim - before.shim;
     console.log(
-      `${lane}, ${what}: stalled after ${mib(stalledAt)}; host ${mib(before.host)} + ${mib(host)}, shim ${mib(before.shim)} + ${mib(shim)}`,
+      `${carrier.lane}, ${what}: stalled after ${mib(stalledAt)}; host ${mib(before.host)} + ${mib(host)}, shim ${mib(before.shim)} + ${mib(shim)}`,
     );
     expect(host).toBeLessThan(MAX_GROWTH);
     expect(shim).toBeLessThan(MAX_GROWTH);
@@ -105,7 +99,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     client.resume();
     await until('the transfer to go on', () => received > target);
     client.resetAndDestroy();
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('a container that never reads stops a client that sends without end', async () => {
@@ -126,7 +120,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     socket!.resume();
     await until('the transfer to go on', () => received > target);
     client.resetAndDestroy();
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('fifty round trips complete beside a connection that saturates the forward', async () => {
@@ -149,12 +143,12 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     }
     expect(bulk.bytesRead).toBeGreaterThan(before);
     console.log(
-      `${lane}: 50 round trips beside ${mib(bulk.bytesRead - before)} of bulk, the slowest ${slowest.toFixed(0)} ms`,
+      `${carrier.lane}: 50 round trips beside ${mib(bulk.bytesRead - before)} of bulk, the slowest ${slowest.toFixed(0)} ms`,
     );
     bulk.resetAndDestroy();
     await bulkFate;
     small.end();
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('a client that never reads holds up no other client of its forward', async () => {
@@ -173,6 +167,6 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     }
     small.end();
     for (const socket of stuck) socket.resetAndDestroy();
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
-});
+}

@@ -1,26 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { lanesAndEngines } from '../helpers/engines.ts';
-import { halfCloseEcho } from '../helpers/half-close-echo.ts';
-import { httpHello } from '../helpers/http-hello.ts';
-import { loopback, Pair, unixSpec } from '../helpers/processes.ts';
-import { connectTo, fateOf, readAll } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
+import { afterAll, describe, expect, it } from 'vitest';
+import { halfCloseEcho } from '../../helpers/half-close-echo.ts';
+import { httpHello } from '../../helpers/http-hello.ts';
+import { loopback, unixSpec } from '../../helpers/processes.ts';
+import { connectTo, fateOf, readAll } from '../../helpers/stream-client.ts';
+import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
+import type { Carrier } from './carrier.ts';
 
 /** More than any buffer on the way takes at once. */
 const MESSAGE = randomBytes(3_000_017);
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
-  let pair: Pair;
+export function halfCloses(carrier: Carrier): void {
   const containers: StreamServer[] = [];
 
-  beforeAll(async () => {
-    pair = await Pair.start(lane, engine);
-  });
-
   afterAll(async () => {
-    await pair?.close();
     await Promise.all(containers.map((container) => container.close()));
   });
 
@@ -36,13 +30,13 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     make: (where: number | string) => Promise<StreamServer>,
   ): Promise<{ spec: string; where: number | string }> => {
     if (kind === 'tcp') {
-      const { spec, port } = await pair.expose(loopback('tcp', track(await make(0)).port));
+      const { spec, port } = await carrier.pair.expose(loopback('tcp', track(await make(0)).port));
       return { spec, where: port };
     }
-    const vmPath = join(pair.dir, `${name}-vm.sock`);
-    const where = join(pair.dir, `${name}.sock`);
+    const vmPath = join(carrier.pair.dir, `${name}-vm.sock`);
+    const where = join(carrier.pair.dir, `${name}.sock`);
     track(await make(vmPath));
-    const { spec } = await pair.expose(unixSpec(where, vmPath));
+    const { spec } = await carrier.pair.expose(unixSpec(where, vmPath));
     return { spec, where };
   };
 
@@ -52,8 +46,8 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       const client = await connectTo(where);
       client.end(MESSAGE);
       expect((await readAll(client)).equals(MESSAGE)).toBe(true);
-      await pair.quiet(spec);
-      expect((await pair.stats(spec)).resets).toBe(0);
+      await carrier.pair.quiet(spec);
+      expect((await carrier.pair.stats(spec)).resets).toBe(0);
     });
 
     it('a client that ends without a byte is answered', async () => {
@@ -80,8 +74,8 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       expect((await readAll(client)).toString()).toBe('greeting');
       client.end(MESSAGE);
       expect((await received!).equals(MESSAGE)).toBe(true);
-      await pair.quiet(spec);
-      expect((await pair.stats(spec)).resets).toBe(0);
+      await carrier.pair.quiet(spec);
+      expect((await carrier.pair.stats(spec)).resets).toBe(0);
     });
 
     it('a connection that is half-closed stays open until the other half ends', async () => {
@@ -101,18 +95,18 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
         client.once('data', (chunk: Buffer) => resolve([chunk])),
       )) as [Buffer];
       expect(first.toString()).toBe('first');
-      expect((await pair.stats(spec)).active).toBe(1);
+      expect((await carrier.pair.stats(spec)).active).toBe(1);
       const rest = fateOf(client);
       finish!();
       expect(await rest).toEqual({ how: 'end', bytes: 4 });
-      await pair.quiet(spec);
+      await carrier.pair.quiet(spec);
     });
   });
 
   it('an HTTP server is answered over connections that it and its clients close', async () => {
     const server = await httpHello();
     try {
-      const { port } = await pair.expose(loopback('tcp', server.port));
+      const { port } = await carrier.pair.expose(loopback('tcp', server.port));
       const answers = await Promise.all(
         Array.from({ length: 20 }, async (_, i) => {
           const response = await fetch(`http://127.0.0.1:${port}/page/${i}`, {
@@ -126,4 +120,4 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       await server.close();
     }
   });
-});
+}

@@ -1,32 +1,25 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { callApi } from '../helpers/api.ts';
-import { lanesAndEngines } from '../helpers/engines.ts';
-import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
-import { hostPort, loopback, Pair, until } from '../helpers/processes.ts';
-import { type UdpPeer, udpEcho, udpPeer } from '../helpers/udp-peer.ts';
+import { afterEach, expect, it } from 'vitest';
+import { callApi } from '../../helpers/api.ts';
+import { descriptorCount, NO_PROC } from '../../helpers/process-figures.ts';
+import { hostPort, loopback, until } from '../../helpers/processes.ts';
+import { type UdpPeer, udpEcho, udpPeer } from '../../helpers/udp-peer.ts';
+import type { Carrier } from './carrier.ts';
 
 const MAX_FLOWS = 1_024;
 /** Few enough datagrams at a time that no kernel buffer on the way is full. */
 const BATCH = 50;
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
-  let pair: Pair;
+export function datagrams(carrier: Carrier): void {
   let open: UdpPeer[] = [];
   let exposed: string[] = [];
-
-  beforeAll(async () => {
-    pair = await Pair.start(lane, engine);
-  });
 
   afterEach(async () => {
     await Promise.all(open.map((peer) => peer.close()));
     open = [];
-    for (const spec of exposed) await callApi(pair.api, 'DELETE', { spec });
+    for (const spec of exposed) await callApi(carrier.pair.api, 'DELETE', { spec });
     exposed = [];
   });
-
-  afterAll(() => pair?.close());
 
   const track = async (peer: Promise<UdpPeer>): Promise<UdpPeer> => {
     open.push(await peer);
@@ -34,7 +27,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   };
 
   const publish = async (containerPort: number): Promise<{ spec: string; port: number }> => {
-    const published = await pair.expose(loopback('udp', containerPort));
+    const published = await carrier.pair.expose(loopback('udp', containerPort));
     exposed.push(published.spec);
     return published;
   };
@@ -70,7 +63,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     const { spec, port } = await publish((await track(udpEcho())).port);
     const client = await track(udpPeer());
     await untilAnswered(client, port, 'warm');
-    const before = await pair.stats(spec);
+    const before = await carrier.pair.stats(spec);
     const sizes = Array.from({ length: BATCH }, (_, i) => [0, 1, 2, 512, 1_472, 333][i % 6]! + (i % 3));
     for (let round = 0; round < 10; round++) {
       const sent = sizes.map((size, i) => Buffer.alloc(size, round * 50 + i));
@@ -78,7 +71,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       await until('all answers', () => client.received.length >= sent.length);
       expect(client.received.splice(0)).toEqual(sent);
     }
-    const after = await pair.stats(spec);
+    const after = await carrier.pair.stats(spec);
     expect(after.datagrams_up! - before.datagrams_up!).toBe(10 * BATCH);
     expect(after.datagrams_down! - before.datagrams_down!).toBe(10 * BATCH);
     expect(after).toMatchObject({ flows: 1, dropped: 0, send_errors: 0 });
@@ -98,7 +91,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     }
     const texts = clients.map(({ received }) => received.map(String));
     expect(texts).toEqual(clients.map((_, i) => [0, 1, 2].map((round) => `round ${round} client ${i}`)));
-    expect((await pair.stats(spec)).flows).toBe(200);
+    expect((await carrier.pair.stats(spec)).flows).toBe(200);
   });
 
   it('a container port that is closed harms no other flow, and is served once it opens', async () => {
@@ -129,20 +122,24 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     for (let i = 0; i < 5; i++) client.send(Buffer.from('to nobody'), port);
     await track(udpEcho(first.port));
     await untilAnswered(client, port, 'second');
-    expect((await pair.stats(spec)).flows).toBe(1);
+    expect((await carrier.pair.stats(spec)).flows).toBe(1);
   });
 
   it('unexpose ends the flows and frees the port', async () => {
-    const before = descriptorCount(pair.shim.pid);
+    const before = descriptorCount(carrier.pair.shim.pid);
     const { port } = await publish((await track(udpEcho())).port);
     const clients = await Promise.all(Array.from({ length: 20 }, () => track(udpPeer())));
     for (const client of clients) await untilAnswered(client, port, 'hello');
     const spec = exposed.pop()!;
-    expect((await callApi(pair.api, 'DELETE', { spec })).status).toBe(200);
+    expect((await callApi(carrier.pair.api, 'DELETE', { spec })).status).toBe(200);
     await (await track(udpPeer(port))).close(); // the port can be had
     if (before === undefined) console.log(NO_PROC);
-    else await until('the shim to close its sockets', () => descriptorCount(pair.shim.pid)! <= before + 1);
-    const again = await pair.expose(spec);
+    else
+      await until(
+        'the shim to close its sockets',
+        () => descriptorCount(carrier.pair.shim.pid)! <= before + 1,
+      );
+    const again = await carrier.pair.expose(spec);
     exposed.push(again.spec);
     expect(again.port).toBe(hostPort(spec));
     await untilAnswered(clients[0]!, port, 'again');
@@ -160,7 +157,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     expect(clients.map(({ received }) => received.map(String))).toEqual(
       clients.map((_, i) => [`client ${i}`]),
     );
-    expect(await pair.stats(spec)).toMatchObject({
+    expect(await carrier.pair.stats(spec)).toMatchObject({
       flows: MAX_FLOWS,
       flows_created: MAX_FLOWS + 6,
       flows_evicted: 6,
@@ -168,18 +165,18 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     });
     // The first six are the evicted ones; those behind them still have their flows.
     await untilAnswered(clients[10]!, port, 'still there');
-    expect((await pair.stats(spec)).flows_evicted).toBe(6);
+    expect((await carrier.pair.stats(spec)).flows_evicted).toBe(6);
     await untilAnswered(clients[0]!, port, 'back');
-    expect(await pair.stats(spec)).toMatchObject({ flows: MAX_FLOWS, flows_evicted: 7 });
+    expect(await carrier.pair.stats(spec)).toMatchObject({ flows: MAX_FLOWS, flows_evicted: 7 });
   });
 
   it('works again when the shim was killed and another one is up', async () => {
     const { port } = await publish((await track(udpEcho())).port);
     const client = await track(udpPeer());
     await untilAnswered(client, port, 'before');
-    await pair.shim.kill('SIGKILL');
+    await carrier.pair.shim.kill('SIGKILL');
     for (let i = 0; i < 5; i++) client.send(Buffer.from('while nobody is there'), port);
-    pair.startShim();
+    carrier.pair.startShim();
     await untilAnswered(client, port, 'after');
   });
-});
+}

@@ -1,12 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { lanesAndEngines } from '../helpers/engines.ts';
-import { descriptorCount, NO_PROC } from '../helpers/process-figures.ts';
-import { loopback, Pair, until } from '../helpers/processes.ts';
-import { resettingServer } from '../helpers/resetting-server.ts';
-import { connectTo, type Fate, fateOf, fateOfNew, readExactly, roundTrip } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
-import { tcpEcho } from '../helpers/tcp-echo.ts';
+import { afterEach, expect, it } from 'vitest';
+import { descriptorCount, NO_PROC } from '../../helpers/process-figures.ts';
+import { loopback, until } from '../../helpers/processes.ts';
+import { resettingServer } from '../../helpers/resetting-server.ts';
+import {
+  connectTo,
+  type Fate,
+  fateOf,
+  fateOfNew,
+  readExactly,
+  roundTrip,
+} from '../../helpers/stream-client.ts';
+import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
+import { tcpEcho } from '../../helpers/tcp-echo.ts';
+import type { Carrier } from './carrier.ts';
 
 /** Listens with room for few and never accepts, because it is stopped: further connects hang. */
 const STOPPED_SERVER = `
@@ -15,24 +22,17 @@ const STOPPED_SERVER = `
     process.stdout.write(server.address().port + '\\n');
   });`;
 
-describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
-  let pair: Pair;
+export function resets(carrier: Carrier): void {
   let containers: Array<{ close(): Promise<void> }> = [];
-
-  beforeAll(async () => {
-    pair = await Pair.start(lane, engine);
-  });
 
   afterEach(async () => {
     await Promise.all(containers.map((container) => container.close()));
     containers = [];
   });
 
-  afterAll(() => pair?.close());
-
   const publish = async (container: StreamServer): Promise<{ spec: string; port: number }> => {
     containers.push(container);
-    return pair.expose(loopback('tcp', container.port));
+    return carrier.pair.expose(loopback('tcp', container.port));
   };
 
   /** A container that answers each chunk and notes how its clients end. */
@@ -54,8 +54,8 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     client.resetAndDestroy();
     await until('the container to have a client', () => fates.length === 1);
     expect(await fates[0]).toEqual({ how: 'ECONNRESET', bytes: 'question'.length });
-    await pair.quiet(spec);
-    expect((await pair.stats(spec)).resets).toBe(1);
+    await carrier.pair.quiet(spec);
+    expect((await carrier.pair.stats(spec)).resets).toBe(1);
   });
 
   it('a reset right behind the last bytes is still no end', async () => {
@@ -72,7 +72,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     await until('the container to have all clients', () => fates.length === 40);
     const hows = (await Promise.all(fates)).map(({ how }) => how);
     expect(hows).toEqual(Array.from({ length: 40 }, () => 'ECONNRESET'));
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('a reset by a client that has half-closed reaches the container', async () => {
@@ -100,7 +100,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       return how;
     });
     expect(['ECONNRESET', 'EPIPE']).toContain(how);
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('a reset by the container reaches the client as one, behind what it sent', async () => {
@@ -110,8 +110,8 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     const fate = fateOf(client);
     client.write('anything');
     expect(await fate).toEqual({ how: 'ECONNRESET', bytes: 0 });
-    await pair.quiet(spec);
-    expect((await pair.stats(spec)).resets).toBe(1);
+    await carrier.pair.quiet(spec);
+    expect((await carrier.pair.stats(spec)).resets).toBe(1);
   });
 
   it('a container that resets in the middle of a transfer never looks like one that ended', async () => {
@@ -122,19 +122,19 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     );
     const fates = await Promise.all(Array.from({ length: 40 }, () => fateOfNew(port)));
     expect(fates.map(({ how }) => how)).toEqual(Array.from({ length: 40 }, () => 'ECONNRESET'));
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('where the container port is closed a client is reset, and gets no byte and no end', async () => {
     const gone = await tcpEcho();
     await gone.close();
-    const { spec, port } = await pair.expose(loopback('tcp', gone.port));
+    const { spec, port } = await carrier.pair.expose(loopback('tcp', gone.port));
     const fates = await Promise.all(
       Array.from({ length: 10 }, (_, i) => fateOfNew(port, i % 2 === 0 ? 'anybody there?' : '')),
     );
     expect(fates).toEqual(Array.from({ length: 10 }, () => ({ how: 'ECONNRESET', bytes: 0 })));
-    await pair.quiet(spec);
-    expect(await pair.stats(spec)).toMatchObject({ connections: 10, dial_failures: 10 });
+    await carrier.pair.quiet(spec);
+    expect(await carrier.pair.stats(spec)).toMatchObject({ connections: 10, dial_failures: 10 });
 
     // The port opens later: the same forward works.
     containers.push(await tcpEcho(gone.port));
@@ -142,7 +142,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   });
 
   it('a client that resets while its container is being dialled leaves nothing behind', async (context) => {
-    const stopped = pair.group.startNode('-e', STOPPED_SERVER);
+    const stopped = carrier.pair.group.startNode('-e', STOPPED_SERVER);
     await until('the server to listen', () => stopped.stdout().includes('\n'));
     const target = Number(stopped.stdout());
     process.kill(stopped.pid, 'SIGSTOP');
@@ -153,18 +153,21 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       return context.skip(why);
     }
     try {
-      const before = descriptorCount(pair.shim.pid);
-      const { spec, port } = await pair.expose(loopback('tcp', target));
+      const before = descriptorCount(carrier.pair.shim.pid);
+      const { spec, port } = await carrier.pair.expose(loopback('tcp', target));
       const clients = await Promise.all(Array.from({ length: 10 }, () => connectTo(port)));
-      await until('all to be dialling', async () => (await pair.stats(spec)).active === 10);
+      await until('all to be dialling', async () => (await carrier.pair.stats(spec)).active === 10);
       if (before === undefined) console.log(NO_PROC);
-      else await until('the shim to dial', () => descriptorCount(pair.shim.pid)! >= before + 10);
+      else await until('the shim to dial', () => descriptorCount(carrier.pair.shim.pid)! >= before + 10);
       for (const client of clients) client.resetAndDestroy();
-      await pair.quiet(spec);
+      await carrier.pair.quiet(spec);
       if (before !== undefined)
-        await until('the shim to give its sockets up', () => descriptorCount(pair.shim.pid)! <= before);
+        await until(
+          'the shim to give its sockets up',
+          () => descriptorCount(carrier.pair.shim.pid)! <= before,
+        );
       // Given up because the clients went, and not because the container kept silent for too long.
-      expect((await pair.stats(spec)).dial_failures).toBe(0);
+      expect((await carrier.pair.stats(spec)).dial_failures).toBe(0);
     } finally {
       for (const filler of fillers) filler.destroy();
       await stopped.kill('SIGKILL');
@@ -174,21 +177,21 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   it('a client that resets while the shim is stopped gives its container no clean end', async () => {
     const { container, fates } = await watched();
     const { spec, port } = await publish(container);
-    process.kill(pair.shim.pid, 'SIGSTOP');
+    process.kill(carrier.pair.shim.pid, 'SIGSTOP');
     try {
       const clients = await Promise.all(Array.from({ length: 10 }, () => connectTo(port)));
       for (const client of clients) client.write('question');
-      await until('all to be dialling', async () => (await pair.stats(spec)).active === 10);
+      await until('all to be dialling', async () => (await carrier.pair.stats(spec)).active === 10);
       for (const client of clients) client.resetAndDestroy();
     } finally {
-      process.kill(pair.shim.pid, 'SIGCONT');
+      process.kill(carrier.pair.shim.pid, 'SIGCONT');
     }
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
     expect(await roundTripAnswer(port)).toBe('answer');
     const ends = (await Promise.all(fates.slice(0, -1))).filter(({ how }) => how === 'end');
     expect(ends).toEqual([]);
   });
-});
+}
 
 /** Takes every place in a stopped server's backlog; undefined when connections never stop succeeding. */
 async function fill(port: number): Promise<Awaited<ReturnType<typeof connectTo>>[] | undefined> {

@@ -1,0 +1,4 @@
+import { carries } from './carrier.ts';
+import { everything } from './everything.ts';
+
+carries('multiplexed', 'portable', ...everything);
