@@ -4,6 +4,7 @@ import { AcceptLoop, type AcceptOwner } from '../../../../shared/platform/linux/
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../../../shared/platform/linux/constants.ts';
 import { Deadlines } from '../../../../shared/platform/linux/deadlines.ts';
 import type { Reactor, Watcher } from '../../../../shared/platform/linux/reactor.ts';
+import { Shortage } from '../../../../shared/platform/linux/shortage.ts';
 
 const LISTENER = 7;
 const FIRST = 2;
@@ -32,6 +33,7 @@ class FakeReactor {
     },
   };
   readonly libc = { errno: (): number => this.failed };
+  readonly shortage = new Shortage();
 
   own(fd: number): void {
     this.owned.push(fd);
