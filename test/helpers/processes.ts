@@ -14,6 +14,9 @@ import { callApi, type ForwardList, listForwards } from './api.ts';
 const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
 export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
+/** For what has another subject than the engine: each worker takes a tenth of a second of a core to start. */
+export const ONE_WORKER: readonly string[] = ['--workers', '1'];
+
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -287,10 +290,10 @@ export class Pair {
     return this.group.close();
   }
 
-  /** Who names no engine has another subject, for which one worker will do: each takes a tenth of a second to start. */
-  private workers(options: readonly string[]): string[] {
+  /** Who names no engine has another subject. */
+  private workers(options: readonly string[]): readonly string[] {
     const told = options.includes('--workers') || options.includes('--config');
-    return this.engine === 'auto' && !told ? ['--workers', '1'] : [];
+    return this.engine === 'auto' && !told ? ONE_WORKER : [];
   }
 
   private async exposeFull(spec: string): Promise<string> {
