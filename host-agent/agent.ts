@@ -3,7 +3,7 @@ import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
-import { LinkIdentity } from '../shared/link/link.ts';
+import { LinkIdentity } from '../shared/link/identity.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import { StreamSorter } from '../shared/link/stream-sorter.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
@@ -12,6 +12,7 @@ import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
 import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
+import type { Place, ReverseSpec } from '../shared/reverse-spec.ts';
 import { Scope } from '../shared/scope.ts';
 import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
 import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
@@ -28,6 +29,7 @@ import { ForwardTable } from './control/forward-table.ts';
 import { PermanentForwards } from './control/permanent-forwards.ts';
 import { Policy } from './control/policy.ts';
 import { portDoor } from './control/port-door.ts';
+import { ReverseForwards } from './control/reverse-forwards.ts';
 import { ShimClaims } from './control/shim-claims.ts';
 import { StateFile } from './control/state/state-file.ts';
 import { type StreamOpener, VmLink, type VmLinkOptions } from './control/vm-link.ts';
@@ -92,13 +94,17 @@ async function compose(
     const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
     return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine, wildcard });
   };
-  const table = new ForwardTable(open, log, policy);
+  const reverse = new Map<string, ReverseForwards>();
+  const openReverse = (vm: string, spec: ReverseSpec) => reverse.get(vm)!.open(spec);
+  const table = new ForwardTable(open, log, policy, openReverse);
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
     const { heartbeatMs, graceMs } = config;
     const workers = engineOf(vm);
     const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log, graceMs });
+    const admit = (service: Place) => table.policy.admitService(vm, service);
+    reverse.set(vm, new ReverseForwards({ vm, limits: limitsOf.get(vm)!, admit, log }));
     links.set(
       vm,
       new VmLink({
@@ -110,6 +116,7 @@ async function compose(
         log: log.child({ vm }),
         signal,
         claims,
+        reverse: reverse.get(vm)!,
         ...path,
         ...(await tokenOf(config, vm)),
       }),
@@ -146,8 +153,8 @@ async function compose(
   return { urls, threads: engine?.pool, enforce };
 }
 
-function policyOf({ settings, unixDirectories, portRange }: HostConfig): Policy {
-  return new Policy(settings, { unixDirectories, portRange });
+function policyOf({ settings, unixDirectories, reverse, portRange }: HostConfig): Policy {
+  return new Policy(settings, { unixDirectories, reverse, portRange });
 }
 
 /** Before a shim is heard: what is permanent has its ports first. */

@@ -5,6 +5,7 @@ import type { PortRange } from '../shared/port-range.ts';
 import { readPorts } from '../shared/port-spec-cursor.ts';
 import { EPHEMERAL } from '../shared/ports/allocator.ts';
 import type { WildcardRules } from '../shared/ports/wildcard-ports.ts';
+import { parseDestinationRule } from '../shared/rules/destination-rule.ts';
 import { checkDirectory } from '../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
@@ -69,8 +70,9 @@ export interface HostConfig {
   readonly workers: number | undefined;
   /** What the configuration file says; the policy is in it. */
   readonly settings: Settings;
-  /** Takes the place of what the file says; undefined where no option does. */
+  /** Take the place of what the file says; undefined where no option does. */
   readonly unixDirectories: readonly string[] | undefined;
+  readonly reverse: readonly string[] | undefined;
 }
 
 export interface LinkPreferences {
@@ -96,6 +98,7 @@ export interface HostOptions {
   readonly engine?: string;
   readonly workers?: string;
   readonly unixDirectory?: readonly string[];
+  readonly allowReverse?: readonly string[];
 }
 
 /**
@@ -147,6 +150,7 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
   const unixDirectories = options.unixDirectory?.map(checkDirectory);
+  options.allowReverse?.forEach(parseDestinationRule);
   const rest = {
     api,
     state,
@@ -159,6 +163,7 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     heartbeatMs,
     settings,
     unixDirectories,
+    reverse: options.allowReverse,
     ...engineOptions(options),
   };
   return Object.freeze({ connect, listen, control, ...rest });

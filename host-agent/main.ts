@@ -11,10 +11,12 @@ import {
   untilSignalled,
   workersOption,
 } from '../shared/cli.ts';
+import { BridgeError } from '../shared/errors.ts';
 import { writeNewToken } from '../shared/link/token-file.ts';
 import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
+import { formatReverseSpec, isReverse, parseCommandLineReverse } from '../shared/reverse-spec.ts';
 import { readSettings } from '../shared/settings/read-settings.ts';
 import { NO_SETTINGS } from '../shared/settings/settings.ts';
 import { LANES } from '../shared/transport/choose.ts';
@@ -25,6 +27,26 @@ import { HOST_SCHEMA } from './schema.ts';
 
 const SPEC =
   'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges';
+
+const REVERSE =
+  'the spec is tcp:127.0.0.1:5432@vm:5432: a service of the host (also unix:/path), and where it is published in the VM ([address:]port or /path)';
+
+interface SpecOptions {
+  readonly to: string;
+  readonly vm?: string;
+  readonly reverse?: boolean;
+  readonly api: string;
+}
+
+/** The full notation of what the command line says, and the VM that it is for. */
+function readSpec(text: string, { to, vm, reverse }: SpecOptions): { spec: string; vm: string | undefined } {
+  if (reverse !== true && !isReverse(text))
+    return { spec: formatSpec(parseCommandLineSpec(text, { to })), vm };
+  const read = parseCommandLineReverse(text);
+  if (vm !== undefined && read.vm !== undefined && vm !== read.vm)
+    throw new BridgeError('BAD_REQUEST', `--vm ${vm} and @${read.vm} are two VMs`);
+  return { spec: formatReverseSpec(read.spec), vm: vm ?? read.vm };
+}
 
 /** Adds the commands of the host's side to the program. */
 export function addHostCommands(program: Command): void {
@@ -70,6 +92,11 @@ export function addHostCommands(program: Command): void {
       'unix sockets may be published in this directory and below; may repeat (default: nowhere)',
       repeat,
     )
+    .option(
+      '--allow-reverse <destination>',
+      'expose --reverse may publish this in the VM: CIDR[:PORTS] or unix:DIR of the host; may repeat (default: nothing)',
+      repeat,
+    )
     .addOption(configOption())
     .addOption(heartbeatOption())
     .addOption(logLevelOption())
@@ -81,10 +108,11 @@ export function addHostCommands(program: Command): void {
     .argument('<spec>', SPEC)
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
     .option('--vm <name>', 'the VM, where the host agent has several')
+    .option('--reverse', REVERSE)
     .addOption(apiOption())
-    .action(async (text: string, options: { to: string; vm?: string; api: string }) => {
-      const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
-      const forward = await new ApiClient(options.api).expose(spec, options.vm);
+    .action(async (text: string, options: SpecOptions) => {
+      const { spec, vm } = readSpec(text, options);
+      const forward = await new ApiClient(options.api).expose(spec, vm);
       process.stdout.write(`${forward.spec}\n`);
     });
 
@@ -95,10 +123,11 @@ export function addHostCommands(program: Command): void {
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
     .option('--vm <name>', 'only of this VM')
     .option('--now', 'end its running connections too; else they finish')
+    .option('--reverse', REVERSE)
     .addOption(apiOption())
-    .action(async (text: string, options: { to: string; vm?: string; now?: boolean; api: string }) => {
-      const spec = formatSpec(parseCommandLineSpec(text, { to: options.to }));
-      const { forwards } = await new ApiClient(options.api).unexpose(spec, options.vm, options.now ?? false);
+    .action(async (text: string, options: SpecOptions & { now?: boolean }) => {
+      const { spec, vm } = readSpec(text, options);
+      const { forwards } = await new ApiClient(options.api).unexpose(spec, vm, options.now ?? false);
       for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
     });
 

@@ -19,6 +19,13 @@ export interface WantedClaim {
   readonly spec: string;
 }
 
+/** The text is for people. */
+export interface Refusal {
+  readonly id: number;
+  readonly code: ErrorCode;
+  readonly text: string;
+}
+
 export type ClaimMessage =
   /** Shim to host, first on every link: all that it wants, in parts; `more` says that another part follows. */
   | { readonly type: 'claims'; readonly claims: readonly WantedClaim[]; readonly more: boolean }
@@ -28,16 +35,20 @@ export type ClaimMessage =
   | { readonly type: 'unclaim'; readonly id: number; readonly now: boolean }
   /** Host to shim: it is published; the spec is resolved, `note` says what is special about it. */
   | ({ readonly type: 'claimed'; readonly note: string } & WantedClaim)
-  /** Host to shim: it is not published, or no longer; the text is for people. */
-  | { readonly type: 'refused'; readonly id: number; readonly code: ErrorCode; readonly text: string }
+  /** Host to shim: it is not published, or no longer. */
+  | ({ readonly type: 'refused' } & Refusal)
   /** Host to shim: what was unclaimed is released. */
   | { readonly type: 'unclaimed'; readonly id: number };
 
 /** What to send for anything that went wrong with a claim. */
 export function refusal(id: number, error: unknown): ClaimMessage {
+  return { type: 'refused', ...refusalOf(id, error) };
+}
+
+export function refusalOf(id: number, error: unknown): Refusal {
   const code = error instanceof BridgeError ? error.code : 'IO';
   const text = error instanceof Error ? error.message : String(error);
-  return { type: 'refused', id, code, text: text.slice(0, MAX_REASON) };
+  return { id, code, text: text.slice(0, MAX_REASON) };
 }
 
 /** The message that a decoded map is; undefined when it is none of these. @throws BridgeError PROTOCOL */
@@ -58,13 +69,8 @@ export function readClaimMessage(map: Record<string, unknown>): ClaimMessage | u
     case 'claimed':
       if (typeof map.note !== 'string' || map.note.length > MAX_REASON) throw malformed(type);
       return { type, ...readWanted(map, type), note: map.note };
-    case 'refused': {
-      const { code, text } = map;
-      if (typeof code !== 'string' || typeof text !== 'string' || text.length > MAX_REASON)
-        throw malformed(type);
-      // A code of a later version still refuses.
-      return { type, id: readId(map, type), code: isErrorCode(code) ? code : 'REFUSED', text };
-    }
+    case 'refused':
+      return { type, ...readRefusal(map, type) };
     case 'unclaimed':
       return { type, id: readId(map, type) };
     default:
@@ -72,11 +78,20 @@ export function readClaimMessage(map: Record<string, unknown>): ClaimMessage | u
   }
 }
 
-function readWanted(value: unknown, type: string): WantedClaim {
+/** A number and a spec of a message of that type. @throws BridgeError PROTOCOL */
+export function readWanted(value: unknown, type: string): WantedClaim {
   if (typeof value !== 'object' || value === null) throw malformed(type);
   const { spec } = value as Record<string, unknown>;
   if (typeof spec !== 'string' || Buffer.byteLength(spec) > MAX_SPEC_BYTES) throw malformed(type);
   return { id: readId(value as Record<string, unknown>, type), spec };
+}
+
+/** Who is refused, and why. @throws BridgeError PROTOCOL */
+export function readRefusal(map: Record<string, unknown>, type: string): Refusal {
+  const { code, text } = map;
+  if (typeof code !== 'string' || typeof text !== 'string' || text.length > MAX_REASON) throw malformed(type);
+  // A code of a later version still refuses.
+  return { id: readId(map, type), code: isErrorCode(code) ? code : 'REFUSED', text };
 }
 
 function readId({ id }: Record<string, unknown>, type: string): number {
@@ -84,7 +99,7 @@ function readId({ id }: Record<string, unknown>, type: string): number {
   return id;
 }
 
-function malformed(type: string): BridgeError {
+export function malformed(type: string): BridgeError {
   return new BridgeError(
     'PROTOCOL',
     `control message "${type}" lacks a field or has one of a wrong type or size`,

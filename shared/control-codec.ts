@@ -6,6 +6,7 @@ import { Packr, Unpackr } from 'msgpackr';
 import { type ClaimMessage, readClaimMessage } from './claim-messages.ts';
 import { BridgeError, messageOf } from './errors.ts';
 import { STREAM_KEY_BYTES } from './preface.ts';
+import { type ReverseMessage, readReverseMessage } from './reverse-messages.ts';
 import type { Lane } from './transport/choose.ts';
 
 /** What each side says of itself when a link begins. */
@@ -36,6 +37,7 @@ export const FEATURES = [
   'spare-streams',
   'ping',
   'details',
+  'reverse',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
 
@@ -55,7 +57,8 @@ export type ControlMessage =
   | { readonly type: 'started' }
   /** Host to shim: this many spare streams are to be open and unused at any time. */
   | { readonly type: 'spares'; readonly count: number }
-  | ClaimMessage;
+  | ClaimMessage
+  | ReverseMessage;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
@@ -115,7 +118,7 @@ export function decodeControl(bytes: Buffer): ControlMessage {
       return { type: 'spares', count };
     }
     default: {
-      const message = readClaimMessage(map);
+      const message = readClaimMessage(map) ?? readReverseMessage(map);
       if (message === undefined) throw new BridgeError('PROTOCOL', 'control message of an unknown type');
       return message;
     }

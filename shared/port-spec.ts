@@ -11,6 +11,7 @@ import {
   takePart,
   takePorts,
 } from './port-spec-cursor.ts';
+import { decodePath, encodePath } from './spec-path.ts';
 
 /**
  * One forward, and its full notation, the one that names it in the control filesystem, in the API and in state files:
@@ -45,21 +46,11 @@ export interface UnixSpec {
 
 export type PortSpec = InetSpec | UnixSpec;
 
-/**
- * sun_path of Linux holds 108 bytes with the terminating NUL (unix(7)). macOS holds four fewer; the side that opens the
- * socket knows its own system and refuses there.
- */
-export const MAX_UNIX_PATH_BYTES = 107;
-
 /** NAME_MAX of Linux. */
 const MAX_NAME_BYTES = 255;
 
 /** Most ports that one request publishes; at several addresses they count once. */
 export const MAX_RANGE = 1_024;
-
-/** Standard alphabet with padding (RFC 4648, section 4). */
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Reads the full notation. Nothing is trimmed or guessed.
@@ -173,34 +164,9 @@ function expectEnd(cursor: Cursor): void {
   if (cursor.position < cursor.end) refuse(cursor.text, cursor.position, 'expected the end');
 }
 
-function encodePath(path: string): string {
-  return Buffer.from(path, 'utf8').toString('base64');
-}
-
 function takePath(cursor: Cursor, what: string): string {
   const start = cursor.position;
-  const part = takePart(cursor);
-  if (part === '') refuse(cursor.text, start, `${what} is empty`);
-  const bytes = Buffer.from(part, 'base64');
-  // Decoding is lenient about bits behind the last byte; encoding again shows them, and one path keeps one name.
-  if (!BASE64.test(part) || bytes.toString('base64') !== part) {
-    refuse(cursor.text, start, `${what} is not in padded standard base64`);
-  }
-  const problem = pathProblem(bytes);
-  if (problem !== undefined) refuse(cursor.text, start, `${what} ${problem}`);
-  return utf8.decode(bytes);
-}
-
-function pathProblem(bytes: Buffer): string | undefined {
-  if (bytes[0] !== 0x2f) return 'is not absolute';
-  if (bytes.includes(0)) return 'holds a NUL byte';
-  if (bytes.length > MAX_UNIX_PATH_BYTES) {
-    return `is ${bytes.length} bytes long, a unix socket takes ${MAX_UNIX_PATH_BYTES}`;
-  }
-  try {
-    utf8.decode(bytes);
-  } catch {
-    return 'is not UTF-8';
-  }
-  return undefined;
+  const path = decodePath(takePart(cursor));
+  if (typeof path !== 'string') refuse(cursor.text, start, `${what} ${path.problem}`);
+  return path;
 }

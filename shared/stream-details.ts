@@ -18,6 +18,8 @@ export interface StreamDetails {
   readonly keepalive?: number | undefined;
   /** Silence after which a UDP flow is over, seconds. */
   readonly flowIdle?: number | undefined;
+  /** Towards the host: the number of the reverse forward that the client came to. */
+  readonly reverse?: number | undefined;
 }
 
 /** The longest client address, and as many fields as anybody may ever need, bytes. */
@@ -26,6 +28,7 @@ export const MAX_DETAILS_BYTES = 19 + 512;
 /** Fields: u8 type, u8 length, value. */
 const KEEPALIVE = 1;
 const FLOW_IDLE = 2;
+const REVERSE = 3;
 const VALUE_BYTES = 4;
 
 export function encodeDetails(details: StreamDetails): Buffer {
@@ -33,8 +36,8 @@ export function encodeDetails(details: StreamDetails): Buffer {
 }
 
 /** What follows the client's address: nothing, unless the forward has such options. */
-export function encodeFields({ keepalive, flowIdle }: StreamDetails): Buffer {
-  const fields = [field(KEEPALIVE, keepalive), field(FLOW_IDLE, flowIdle)];
+export function encodeFields({ keepalive, flowIdle, reverse }: StreamDetails): Buffer {
+  const fields = [field(KEEPALIVE, keepalive), field(FLOW_IDLE, flowIdle), field(REVERSE, reverse)];
   return Buffer.concat(fields.filter((each) => each !== undefined));
 }
 
@@ -53,8 +56,9 @@ export function decodeDetails(bytes: Buffer, start: number, end: number): Stream
     const next = value + (bytes[position + 1] ?? 0);
     if (value > end || next > end) throw new BridgeError('PROTOCOL', 'field of a stream cut short');
     const type = bytes[position];
-    if (type === KEEPALIVE) details.keepalive = readSeconds(bytes, value, next);
-    else if (type === FLOW_IDLE) details.flowIdle = readSeconds(bytes, value, next);
+    if (type === KEEPALIVE) details.keepalive = readNumber(bytes, value, next);
+    else if (type === FLOW_IDLE) details.flowIdle = readNumber(bytes, value, next);
+    else if (type === REVERSE) details.reverse = readNumber(bytes, value, next);
     position = next;
   }
   return details;
@@ -69,7 +73,7 @@ function field(type: number, value: number | undefined): Buffer | undefined {
   return out;
 }
 
-function readSeconds(bytes: Buffer, start: number, end: number): number {
+function readNumber(bytes: Buffer, start: number, end: number): number {
   if (end - start !== VALUE_BYTES)
     throw new BridgeError(
       'PROTOCOL',

@@ -3,7 +3,7 @@ import { connectionLimit } from '../shared/descriptors.ts';
 import { chooseEngine, type EngineThreads } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
-import { LinkIdentity } from '../shared/link/link.ts';
+import { LinkIdentity } from '../shared/link/identity.ts';
 import { keepLinked } from '../shared/link/reconnect.ts';
 import { tokenReader } from '../shared/link/token-file.ts';
 import type { Logger } from '../shared/logger.ts';
@@ -18,6 +18,7 @@ import type { ShimConfig } from './config.ts';
 import { ClaimBook } from './control/claim-book.ts';
 import { serveGatewayApi } from './control/gateway-api.ts';
 import { HostLinks, type HostLinksOptions } from './control/host-links.ts';
+import { ReverseListeners } from './control/reverse-listeners.ts';
 import { servePortFs } from './control/serve-port-fs.ts';
 import { serveVmEnd } from './control/vm-end.ts';
 import { Acceptor } from './data/acceptor.ts';
@@ -84,6 +85,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
           log,
         });
   const claims = new ClaimBook({ log });
+  const reverse = new ReverseListeners({ limit, running: context.running, log });
   const dialer = config.connect === undefined ? undefined : createDialer(config.connect, 'vm', bridge);
   const openSpares = (streamKey: Buffer, { dial }: Dialer<Socket>): SpareSource => {
     const { connect: to } = config;
@@ -100,6 +102,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
     log,
     signal,
     claims,
+    reverse,
     ...workers,
     ...token,
     ...(dialer === undefined ? {} : { spares: (streamKey) => openSpares(streamKey, dialer) }),
@@ -108,6 +111,7 @@ async function compose(config: ShimConfig, log: Logger, scope: Scope): Promise<S
   if (engine !== undefined) scope.defer(() => engine.close());
   // Closed before the links, so that the host hears of what is released.
   scope.defer(() => claims.close());
+  scope.defer(() => reverse.close());
   if (config.portFs !== undefined) await servePortFs(config.portFs, claims, log, scope);
   if (config.gatewayApi !== undefined) await serveGatewayApi(config.gatewayApi, claims, log, scope);
   // Before the links go (cleanups run last first), so that the host hears of every reset.

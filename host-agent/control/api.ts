@@ -7,10 +7,10 @@ import type { Socket } from 'node:net';
 import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec, parseSpec } from '../../shared/port-spec.ts';
 import { readJson } from '../../shared/read-json.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
 import { listen } from '../../shared/transport/listen.ts';
+import { type ForwardSpec, formatForward, parseForward } from './forward-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import type { FailedForward, PermanentForwards } from './permanent-forwards.ts';
 import { OWNER } from './permanent-forwards.ts';
@@ -130,7 +130,7 @@ async function answer(
     return { status: 201, body: view(claim) };
   }
   const claims = spec === undefined ? [] : table.find(spec, vm);
-  const failed = await permanent.forget(claims, spec === undefined ? wanted : formatSpec(spec), vm);
+  const failed = await permanent.forget(claims, spec === undefined ? wanted : formatForward(spec), vm);
   const removed = [...claims.map(view), ...failed.map(failedView)];
   if (removed.length === 0) throw new BridgeError('NOT_FOUND', `${wanted} is not exposed`);
   await Promise.all(claims.map((claim) => table.release(claim, { now: body.now === true })));
@@ -138,9 +138,9 @@ async function answer(
 }
 
 /** @param kept what is unreadable here, and was kept by a later version, has to be removable: undefined then */
-function readSpec(text: string, kept: readonly FailedForward[]): PortSpec | undefined {
+function readSpec(text: string, kept: readonly FailedForward[]): ForwardSpec | undefined {
   try {
-    return parseSpec(text);
+    return parseForward(text);
   } catch (error) {
     if (kept.some(({ spec }) => spec === text)) return undefined;
     throw error;
@@ -151,7 +151,7 @@ function view(claim: Claim): ForwardView {
   const { vm, owner } = claim;
   const state = claim.state();
   return {
-    spec: formatSpec(claim.spec),
+    spec: formatForward(claim.spec),
     vm,
     owner,
     since: claim.since.toISOString(),

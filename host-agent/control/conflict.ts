@@ -1,9 +1,9 @@
 import { BridgeError, type HostPlace } from '../../shared/errors.ts';
 import { formatEndpoint } from '../../shared/ip.ts';
-import type { PortSpec } from '../../shared/port-spec.ts';
 import { because, explain, inTheWay } from '../../shared/ports/diagnosis/explain.ts';
 import { overlaps } from '../../shared/ports/diagnosis/overlap.ts';
 import { endpointsFrom } from '../../shared/ports/endpoints.ts';
+import type { ForwardSpec } from './forward-spec.ts';
 import type { Claim } from './forward-table.ts';
 
 /**
@@ -23,7 +23,8 @@ export async function explainRefusal(error: unknown, claims: Iterable<Claim>): P
 }
 
 /** What a claim holds on the host. */
-function placesOf(spec: PortSpec): HostPlace[] {
+function placesOf(spec: ForwardSpec): HostPlace[] {
+  if (spec.protocol === 'reverse') return [];
   if (spec.protocol === 'unix') return [{ protocol: 'unix', path: spec.hostPath }];
   return endpointsFrom(spec.hostPorts.first, spec);
 }

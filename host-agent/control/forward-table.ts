@@ -6,10 +6,12 @@ import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { formatEndpoint, isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, hostEnd, type PortSpec, withOptions } from '../../shared/port-spec.ts';
+import { hostEnd, type InetSpec, type PortSpec, withOptions } from '../../shared/port-spec.ts';
 import { endpointCount, isChoice, sharedEndpoint } from '../../shared/ports/endpoints.ts';
+import { describePlace, type ReverseSpec } from '../../shared/reverse-spec.ts';
 import type { Forward } from '../data/forward.ts';
 import { explainRefusal } from './conflict.ts';
+import { type ForwardSpec, formatForward } from './forward-spec.ts';
 import { openFreePort } from './free-port.ts';
 import { Policy } from './policy.ts';
 
@@ -26,7 +28,7 @@ export interface ClaimRequest {
   readonly owner: string;
   readonly lease: Lease;
   readonly vm: string;
-  readonly spec: PortSpec;
+  readonly spec: ForwardSpec;
   /** It is one of many tries: what it fails of is not logged, and not looked into. */
   readonly quiet?: boolean;
   /** Told when the claim is dropped, by whomever; not when the host agent stops. @param why if it was not asked for */
@@ -38,36 +40,42 @@ export interface Claim {
   readonly lease: Lease;
   readonly vm: string;
   /** With the host port resolved. */
-  readonly spec: PortSpec;
+  readonly spec: ForwardSpec;
   readonly since: Date;
   /** How it waits for its container, where it does. */
   state(): string | undefined;
   stats(): Record<string, number>;
 }
 
-type OpenForward = (vm: string, spec: PortSpec) => Promise<{ resolved: PortSpec; forward: Forward }>;
+type Open<Spec> = (vm: string, spec: Spec) => Promise<Opened<Spec>>;
+interface Opened<Spec> {
+  readonly resolved: Spec;
+  readonly forward: Forward;
+}
 type Entry = Claim & {
   readonly forward: Forward;
   /** What was asked for; the policy may have made something else of it. */
-  readonly asked: PortSpec;
+  readonly asked: ForwardSpec;
   readonly onReleased?: (why?: BridgeError) => void;
 };
 
 export class ForwardTable {
   private readonly entries = new Set<Entry>();
-  private readonly open: OpenForward;
+  private readonly open: Open<PortSpec>;
+  private readonly openReverse: Open<ReverseSpec> | undefined;
   private readonly limit: Limit;
   private readonly ports: Limit;
   private readonly log: Logger;
   /** Forwards of each VM, with those that are being opened. */
   private readonly counts = new Map<string, number>();
-  private policy: Policy;
   private closed = false;
+  private current: Policy;
 
-  constructor(open: OpenForward, log: Logger, policy = new Policy()) {
+  constructor(open: Open<PortSpec>, log: Logger, policy = new Policy(), openReverse?: Open<ReverseSpec>) {
     this.open = open;
+    this.openReverse = openReverse;
     this.log = log;
-    this.policy = policy;
+    this.current = policy;
     this.limit = new Limit('forwards', MAX_FORWARDS, log);
     this.ports = new Limit('host ports', MAX_HOST_PORTS, log);
   }
@@ -92,16 +100,12 @@ export class ForwardTable {
         `host ports: ${ports.used} of at most ${ports.max} are taken, ${wanted} more cannot be had`,
       );
     }
-    let opened: Awaited<ReturnType<OpenForward>>;
+    let opened: Opened<ForwardSpec>;
     const { policy } = this;
     this.count(request.vm, 1);
     try {
       policy.checkCount(request.vm, this.counts.get(request.vm)! - 1);
-      const admitted = await policy.admit(request.vm, request.spec);
-      this.refuseTaken({ ...request, spec: admitted });
-      opened = await openFreePort(admitted, policy.freePorts(request.vm), (spec) =>
-        this.open(request.vm, spec),
-      ).catch((error) => this.unboundTwin(request, admitted, error));
+      opened = await this.openAdmitted(policy, request);
     } catch (error) {
       this.giveBack(request.vm, request.spec);
       throw request.quiet === true ? error : await this.refused(request, error);
@@ -129,16 +133,31 @@ export class ForwardTable {
     throw refused;
   }
 
+  private async openAdmitted(policy: Policy, { vm, spec }: ClaimRequest): Promise<Opened<ForwardSpec>> {
+    if (spec.protocol === 'reverse') {
+      policy.admitService(vm, spec.host);
+      if (this.openReverse === undefined)
+        throw new BridgeError('UNSUPPORTED', 'no reverse forwards are made here');
+      return this.openReverse(vm, spec);
+    }
+    const admitted = await policy.admit(vm, spec);
+    this.refuseTaken(vm, admitted);
+    const open = (spec: PortSpec) => this.open(vm, spec);
+    return openFreePort(admitted, policy.freePorts(vm), open).catch((error) =>
+      this.unboundTwin(vm, spec, admitted, error),
+    );
+  }
+
   /** From now on another policy holds. What it does not allow goes, with its connections. */
   async enforce(policy: Policy): Promise<void> {
-    this.policy = policy;
+    this.current = policy;
     await Promise.all(
       [...this.entries].map(async (entry) => {
         const refused = await this.policy.refusal(entry.vm, entry.spec);
         if (refused === undefined || this.policy !== policy || !this.entries.has(entry)) return;
         const { owner, vm, spec } = entry;
         this.log.warn(
-          { owner, vm, spec: formatSpec(spec), code: refused.code },
+          { owner, vm, spec: formatForward(spec), code: refused.code },
           `no longer allowed, and ended: ${refused.message}`,
         );
         await this.release(entry, { now: true, why: refused });
@@ -155,9 +174,14 @@ export class ForwardTable {
     const entry = claim as Entry;
     if (!this.entries.delete(entry)) return;
     this.giveBack(entry.vm, entry.asked);
-    this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatSpec(entry.spec) }, 'unexposed');
+    this.log.info({ owner: entry.owner, vm: entry.vm, spec: formatForward(entry.spec) }, 'unexposed');
     if (!this.closed) entry.onReleased?.(options.why);
     await entry.forward.close({ now: options.now });
+  }
+
+  /** The policy that holds now. */
+  get policy(): Policy {
+    return this.current;
   }
 
   list(): Claim[] {
@@ -168,9 +192,9 @@ export class ForwardTable {
    * The claims of a resolved spec, of one VM or of any. A spec without options finds those with any; the host addresses
    * may be those that were asked for.
    */
-  find(spec: PortSpec, vm?: string): Claim[] {
-    const wanted = formatSpec(spec);
-    const nameOf = spec.options === undefined ? endsOf : formatSpec;
+  find(spec: ForwardSpec, vm?: string): Claim[] {
+    const wanted = formatForward(spec);
+    const nameOf = spec.protocol !== 'reverse' && spec.options === undefined ? endsOf : formatForward;
     return [...this.entries].filter(
       (entry) =>
         (vm === undefined || entry.vm === vm) &&
@@ -185,11 +209,11 @@ export class ForwardTable {
   }
 
   /** Says by what a port is taken, and refuses it also while a forward that waits for its container does not hold it. */
-  private refuseTaken({ vm, spec }: ClaimRequest): void {
+  private refuseTaken(vm: string, spec: PortSpec): void {
     for (const other of this.entries) {
       const clash = clashOf(spec, other.spec);
       if (clash === undefined) continue;
-      const [wanted, is] = [formatSpec(spec), formatSpec(other.spec)];
+      const [wanted, is] = [formatForward(spec), formatForward(other.spec)];
       if (other.vm === vm && wanted !== is && endsOf(other.spec) === endsOf(spec))
         throw new BridgeError(
           'PORT_IN_USE',
@@ -207,26 +231,22 @@ export class ForwardTable {
    * docker asks for `::` beside `0.0.0.0`, and fails the whole container when one is refused. On a host
    * without IPv6 the second is therefore granted and marked as not bound.
    */
-  private unboundTwin(
-    { vm, spec }: ClaimRequest,
-    resolved: PortSpec,
-    error: unknown,
-  ): { resolved: PortSpec; forward: Forward } {
+  private unboundTwin(vm: string, spec: PortSpec, resolved: PortSpec, error: unknown): Opened<PortSpec> {
     const missing = error instanceof BridgeError && error.code === 'ADDRESS_NOT_AVAILABLE';
-    if (!missing || spec.protocol === 'unix' || spec.hostIps.some((ip) => ip !== '::')) throw error;
+    if (!missing || !isInet(spec) || spec.hostIps.some((ip) => ip !== '::')) throw error;
     if (this.find({ ...spec, hostIps: ['0.0.0.0'] }, vm).length === 0) throw error;
-    this.log.warn({ vm, spec: formatSpec(resolved) }, 'granted but not bound: this host has no IPv6');
+    this.log.warn({ vm, spec: formatForward(resolved) }, 'granted but not bound: this host has no IPv6');
     return { resolved, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
 
   /** Says why, in the log and to whom asked. */
   private async refused({ owner, vm, spec }: ClaimRequest, error: unknown): Promise<unknown> {
     const explained = await explainRefusal(error, this.entries);
-    this.log.warn({ owner, vm, spec: formatSpec(spec) }, `not exposed: ${messageOf(explained)}`);
+    this.log.warn({ owner, vm, spec: formatForward(spec) }, `not exposed: ${messageOf(explained)}`);
     return explained;
   }
 
-  private giveBack(vm: string, spec: PortSpec): void {
+  private giveBack(vm: string, spec: ForwardSpec): void {
     this.limit.give();
     this.ports.give(portsOf(spec));
     this.count(vm, -1);
@@ -237,25 +257,34 @@ export class ForwardTable {
   }
 
   private logExposed({ owner, vm, spec }: Entry): void {
-    const fields = { owner, vm, spec: formatSpec(spec) };
-    const reachable = spec.protocol === 'unix' ? [] : spec.hostIps.filter((ip) => !isLoopback(ip));
+    const fields = { owner, vm, spec: formatForward(spec) };
+    if (spec.protocol === 'reverse') {
+      this.log.info(fields, `${describePlace(spec.host)} of the host is published in the VM`);
+      return;
+    }
+    const reachable = isInet(spec) ? spec.hostIps.filter((ip) => !isLoopback(ip)) : [];
     if (reachable.length === 0) this.log.info(fields, 'exposed');
     else this.log.warn(fields, `exposed, and reachable from the network on ${reachable.join(' and ')}`);
   }
 }
 
 /** As somebody may name it who does not know that the policy gave it other addresses. */
-function withAskedAddresses({ asked, spec }: Entry): PortSpec {
-  return asked.protocol === 'unix' || spec.protocol === 'unix' ? spec : { ...spec, hostIps: asked.hostIps };
+function withAskedAddresses({ asked, spec }: Entry): ForwardSpec {
+  return isInet(asked) && isInet(spec) ? { ...spec, hostIps: asked.hostIps } : spec;
 }
 
 /** How many host ports a spec takes, whichever they are. */
-function portsOf(spec: PortSpec): number {
-  return spec.protocol === 'unix' ? 0 : endpointCount(spec);
+function portsOf(spec: ForwardSpec): number {
+  return isInet(spec) ? endpointCount(spec) : 0;
+}
+
+function isInet(spec: ForwardSpec): spec is InetSpec {
+  return spec.protocol === 'tcp' || spec.protocol === 'udp';
 }
 
 /** What both would have to have on the host, for people; undefined where they can be side by side. */
-function clashOf(wanted: PortSpec, other: PortSpec): string | undefined {
+function clashOf(wanted: PortSpec, other: ForwardSpec): string | undefined {
+  if (other.protocol === 'reverse') return undefined;
   if (wanted.protocol === 'unix' || other.protocol === 'unix')
     return hostEnd(wanted) === hostEnd(other) ? hostEnd(wanted) : undefined;
   const clash = isChoice(wanted) ? undefined : sharedEndpoint(wanted, other);
@@ -263,6 +292,6 @@ function clashOf(wanted: PortSpec, other: PortSpec): string | undefined {
 }
 
 /** The name of a forward without its options. */
-function endsOf(spec: PortSpec): string {
-  return formatSpec(withOptions(spec, undefined));
+function endsOf(spec: ForwardSpec): string {
+  return formatForward(spec.protocol === 'reverse' ? spec : withOptions(spec, undefined));
 }

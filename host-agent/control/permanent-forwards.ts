@@ -4,7 +4,8 @@
  */
 import { BridgeError, type ErrorCode, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, type PortSpec, parseSpec } from '../../shared/port-spec.ts';
+import { isReverse } from '../../shared/reverse-spec.ts';
+import { type ForwardSpec, formatForward, parseForward } from './forward-spec.ts';
 import { type Claim, type ForwardTable, MAX_FORWARDS } from './forward-table.ts';
 import type { StateFile } from './state/state-file.ts';
 import type { SavedForward } from './state/state-format.ts';
@@ -70,18 +71,21 @@ export class PermanentForwards {
       const wanted = new Wanted(each);
       this.wanted.add(wanted);
       if (this.failed().length > LOOKS_AT_START) wanted.tries = 1;
-      await this.try(wanted);
+      const tried = this.try(wanted);
+      if (!isReverse(wanted.spec)) await tried; // that one waits for the link, which comes behind this
     }
-    const failed = this.failed().length;
-    log.info({ restored: this.wanted.size - failed, failed }, 'permanent forwards of the state file');
+    const waiting = [...this.wanted].filter(({ attempt }) => attempt !== undefined).length;
+    const failed = this.failed().length - waiting;
+    const restored = this.wanted.size - failed - waiting;
+    log.info({ restored, failed, waiting }, 'permanent forwards of the state file');
   }
 
   /**
    * Publishes one and keeps it from then on. One that is kept already and failed is tried at once.
    * @throws BridgeError as the table does; IO when it cannot be written down, and then it is not published
    */
-  async expose(vm: string, spec: PortSpec): Promise<Claim> {
-    const name = formatSpec(spec);
+  async expose(vm: string, spec: ForwardSpec): Promise<Claim> {
+    const name = formatForward(spec);
     const known = [...this.wanted].find(
       (each) => each.claim === undefined && each.spec === name && each.vm === vm,
     );
@@ -98,7 +102,7 @@ export class PermanentForwards {
       );
     const wanted = new Wanted({ spec: name, vm });
     wanted.claim = await this.claim(wanted, spec, false);
-    wanted.spec = formatSpec(wanted.claim.spec);
+    wanted.spec = formatForward(wanted.claim.spec);
     this.wanted.add(wanted);
     const { claim } = wanted;
     try {
@@ -159,7 +163,7 @@ export class PermanentForwards {
     this.save().catch(() => undefined); // the next change tries it again
   }
 
-  private claim(wanted: Wanted, spec: PortSpec, quiet: boolean): Promise<Claim> {
+  private claim(wanted: Wanted, spec: ForwardSpec, quiet: boolean): Promise<Claim> {
     return this.options.table.claim({
       owner: OWNER,
       lease: 'permanent',
@@ -191,7 +195,7 @@ export class PermanentForwards {
     try {
       if (!vms.includes(vm))
         throw new BridgeError('NOT_FOUND', `this host agent has no VM "${vm}"; it has ${vms.join(', ')}`);
-      const claim = await this.claim(wanted, parseSpec(wanted.spec), quiet);
+      const claim = await this.claim(wanted, parseForward(wanted.spec), quiet);
       if (!this.wanted.has(wanted) || this.closed) {
         await table.release(claim, { now: true });
         return;
@@ -238,7 +242,9 @@ export class PermanentForwards {
   private async retry(): Promise<void> {
     for (const wanted of [...this.wanted]) {
       if (this.closed) return;
-      if (wanted.claim === undefined && this.wanted.has(wanted)) await this.try(wanted);
+      if (wanted.claim !== undefined || !this.wanted.has(wanted)) continue;
+      const tried = this.try(wanted);
+      if (!isReverse(wanted.spec)) await tried;
     }
   }
 }

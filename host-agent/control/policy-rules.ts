@@ -24,6 +24,8 @@ export interface PolicyRules {
   readonly privilegedPorts: Rule<boolean>;
   readonly unixDirectories: Rule<readonly string[]>;
   readonly destinations: Rule<readonly DestinationRule[]>;
+  /** Services of the host that may be published in the VM. */
+  readonly reverse: Rule<readonly DestinationRule[]>;
   readonly maxForwards: Rule<number>;
   readonly limits: PolicyLimits;
 }
@@ -47,6 +49,7 @@ export interface PolicyOptions {
   /** Where host ports are chosen from that the policy says nothing of. */
   readonly portRange?: PortRange;
   readonly unixDirectories?: readonly string[] | undefined;
+  readonly reverse?: readonly string[] | undefined;
 }
 
 /** The rules of a VM: options, its own table, for what that does not say `[policy]`, then the defaults. */
@@ -72,8 +75,13 @@ export function policyRules(settings: Settings, vm: string, options: PolicyOptio
     bind: texts('bind', ['0.0.0.0/0', '::/0'], parseCidr),
     ports: rule('ports', [ALL_PORTS], (value: readonly string[]) => value.map(parsePortRule)),
     privilegedPorts: rule('privileged-ports', true, (value: boolean) => value),
-    unixDirectories: optionRule(options.unixDirectories) ?? texts('unix-directories', [], checkDirectory),
+    unixDirectories:
+      optionRule('unix-directories', '--unix-directory', options.unixDirectories, checkDirectory) ??
+      texts('unix-directories', [], checkDirectory),
     destinations: texts('destinations', ['0.0.0.0/0', '::/0', 'unix:/'], parseDestinationRule),
+    reverse:
+      optionRule('allow-reverse', '--allow-reverse', options.reverse, parseDestinationRule) ??
+      texts('allow-reverse', [], parseDestinationRule),
     maxForwards: rule('max-forwards', MAX_CLAIMS, (value: number) => value),
     limits: {
       connections: number('max-connections'),
@@ -86,9 +94,15 @@ export function policyRules(settings: Settings, vm: string, options: PolicyOptio
   };
 }
 
-function optionRule(directories: readonly string[] | undefined): PolicyRules['unixDirectories'] | undefined {
-  if (directories === undefined) return undefined;
-  return { value: directories, text: `unix-directories = ${tomlOf(directories)}`, from: '--unix-directory' };
+/** What an option says instead of the file. */
+function optionRule<T>(
+  key: PolicyKey,
+  option: string,
+  said: readonly string[] | undefined,
+  read: (text: string) => T,
+): Rule<readonly T[]> | undefined {
+  if (said === undefined) return undefined;
+  return { value: said.map(read), text: `${key} = ${tomlOf(said)}`, from: option };
 }
 
 function tomlOf(value: Said['value']): string {

@@ -51,12 +51,19 @@ export const POLICY_KEYS = {
     about:
       'What may be dialled in the VM: `CIDR`, `CIDR:PORTS`, `[CIDR]:PORTS` for IPv6, `unix:DIR`. Of a unix path the host sees the text only; `vm-shim --allow-destination` looks at the links in it as well.',
   },
+  'allow-reverse': {
+    kind: 'texts',
+    check: (text) => void parseDestinationRule(text),
+    unless: '[]',
+    about:
+      'Services of the host that may be published in the VM (`portferry expose --reverse`), in the same notation: `127.0.0.1:5432`, `unix:DIR`. None unless told.',
+  },
   'max-forwards': {
     kind: 'number',
     min: 0,
     max: MAX_CLAIMS,
     unless: `${MAX_CLAIMS}`,
-    about: 'Forwards of the VM at once.',
+    about: 'Forwards of the VM at once, reverse ones among them.',
   },
   'max-connections': {
     kind: 'number',

@@ -10,11 +10,14 @@ import { compareIps } from '../../shared/ip.ts';
 import { type PortRange, portCount } from '../../shared/port-range.ts';
 import { hostEnd, type InetSpec, type PortSpec, type UnixSpec, vmEnd } from '../../shared/port-spec.ts';
 import { EPHEMERAL } from '../../shared/ports/allocator.ts';
+import { describePlace, type Place } from '../../shared/reverse-spec.ts';
 import { cidrHas } from '../../shared/rules/cidr.ts';
 import { destinationAllowed } from '../../shared/rules/destination-rule.ts';
 import { commonPorts, portsAllowed } from '../../shared/rules/port-rule.ts';
+import { realDestination } from '../../shared/rules/real-destination.ts';
 import { isBelow } from '../../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../../shared/settings/settings.ts';
+import type { ForwardSpec } from './forward-spec.ts';
 import { type PolicyOptions, type PolicyRules, policyRules, type Rule } from './policy-rules.ts';
 
 const FIRST_UNPRIVILEGED = 1_024;
@@ -54,9 +57,25 @@ export class Policy {
     return admitted;
   }
 
+  /**
+   * What is to be dialled for a service of the host that is published in the VM: a unix socket without symbolic links.
+   * @throws BridgeError POLICY_DENIED
+   */
+  admitService(vm: string, service: Place): Place {
+    const { reverse } = this.of(vm);
+    const real = realDestination(reverse.value, service);
+    if (real === undefined || real.protocol === 'udp')
+      throw denied(vm, `${describePlace(service)} of the host may not be published in the VM`, reverse);
+    return real;
+  }
+
   /** Why a forward that there is would be refused now; undefined when it may stay. */
-  async refusal(vm: string, spec: PortSpec): Promise<BridgeError | undefined> {
+  async refusal(vm: string, spec: ForwardSpec): Promise<BridgeError | undefined> {
     try {
+      if (spec.protocol === 'reverse') {
+        this.admitService(vm, spec.host);
+        return undefined;
+      }
       const admitted = await this.admit(vm, spec);
       if (hostEnd(admitted) === hostEnd(spec)) return undefined;
       return denied(vm, `${hostEnd(spec)} may not stay open`, this.of(vm).publish);

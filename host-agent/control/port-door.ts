@@ -1,6 +1,7 @@
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import { parseSpec } from '../../shared/port-spec.ts';
 import type { PortDoor } from '../../shared/portfs/door.ts';
+import { formatForward } from './forward-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 
 export interface PortDoorOptions {
@@ -18,7 +19,7 @@ export function portDoor({ table, vm, owner, log }: PortDoorOptions): PortDoor {
       const claim = await table.claim({ owner, lease: 'ctl', vm, spec: parseSpec(text) });
       let released: Promise<void> | undefined;
       return {
-        resolved: formatSpec(claim.spec),
+        resolved: formatForward(claim.spec),
         status: () =>
           claim.stats().not_bound === 1
             ? 'not bound: this host has no IPv6'

@@ -9,9 +9,13 @@ import type { ControlMessage } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { formatSpec, parseSpec } from '../../shared/port-spec.ts';
+import { parseSpec } from '../../shared/port-spec.ts';
+import { formatForward } from './forward-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import { type HeldClaim, reconcile } from './reconcile.ts';
+
+/** How many ports are closed in a turn of the event loop: a VM that had thousands is not to keep the others waiting. */
+const CLOSED_PER_TURN = 32;
 
 /** What is needed of a link. */
 export type ClaimLink = Pick<Link, 'peer' | 'has' | 'send' | 'receive'>;
@@ -38,7 +42,7 @@ class Held implements HeldClaim {
   }
 
   get resolved(): string | undefined {
-    return this.claim === undefined ? undefined : formatSpec(this.claim.spec);
+    return this.claim === undefined ? undefined : formatForward(this.claim.spec);
   }
 }
 
@@ -50,6 +54,7 @@ export class ShimClaims {
   private opening = false;
   /** Ports that are being closed: what is claimed next may want the same. */
   private readonly releasing = new Set<Promise<void>>();
+  private closingTurn = Promise.resolve();
   private instance: string | undefined;
   private link: ClaimLink | undefined;
   /** What the shim wants, as far as it has said; undefined once it has said all. */
@@ -138,7 +143,10 @@ export class ShimClaims {
 
   private async openWaiting(): Promise<void> {
     this.opening = true;
-    for (const held of this.waiting) {
+    for (;;) {
+      // No iterator is kept over an await: one keeps what was added and deleted behind it meanwhile.
+      const [held] = this.waiting;
+      if (held === undefined) break;
       this.waiting.delete(held);
       held.opening = this.open(held);
       await held.opening;
@@ -193,12 +201,18 @@ export class ShimClaims {
     this.held.delete(held.id);
     if (this.waiting.delete(held)) return Promise.resolve(); // it has no port
     const { table, vm, log } = this.options;
-    const released = Promise.resolve(held.opening)
+    const released = Promise.all([held.opening, this.turnToClose()])
       .then(() => (held.claim === undefined ? undefined : table.release(held.claim, { now })))
       .catch((error: Error) => log.error({ err: error, vm }, 'a forward did not close cleanly'))
       .finally(() => this.releasing.delete(released));
     this.releasing.add(released);
     return released;
+  }
+
+  private turnToClose(): Promise<void> {
+    const full = this.releasing.size % CLOSED_PER_TURN === CLOSED_PER_TURN - 1;
+    if (full) this.closingTurn = this.closingTurn.then(() => othersTurn());
+    return this.closingTurn;
   }
 
   private answer(message: ControlMessage): void {

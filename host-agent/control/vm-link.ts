@@ -6,11 +6,15 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { BridgeError } from '../../shared/errors.ts';
 import { Admission } from '../../shared/link/admission.ts';
-import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import type { LinkIdentity } from '../../shared/link/identity.ts';
+import type { Link } from '../../shared/link/link.ts';
+import { ChannelHere, type OpenedChannel } from '../../shared/link/linked-socket.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
+import { SharedCounters } from '../../shared/link/shared-counters.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
@@ -19,6 +23,7 @@ import { SparePool } from '../data/spare-pool.ts';
 import { SocketShelf, type SpareShelf } from '../data/spare-shelf.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
 import type { VmView } from './api.ts';
+import type { ReverseForwards } from './reverse-forwards.ts';
 
 /** How long a client that connects while the link is down waits for it, milliseconds. */
 const WAIT_MS = 5_000;
@@ -38,6 +43,8 @@ export interface VmLinkOptions {
   readonly path?: VmPath;
   /** Told of the link for the claims that the shim makes over it. */
   readonly claims?: { linkUp(link: Link): void; linkDown(): void; close(): void };
+  /** What of the host is published in the VM. */
+  readonly reverse?: ReverseForwards;
 }
 
 /** The way to a VM, as those who carry its connections elsewhere see it. */
@@ -120,8 +127,11 @@ export class VmLink implements LinkSource {
       legacyPeer,
       log,
       signal,
-      // Only the host opens channels: nothing is published from the host into the VM.
-      onChannel: (channel) => channel.refuse(ERRNO.EPERM),
+      onChannel: (channel, link) => this.serveChannel(new ChannelHere(channel), link),
+      onCarriedChannel: (channel, link) => this.serveChannel(channel, link),
+      onReverse: (message, link) => {
+        if (link === this.active?.link) this.options.reverse?.take(message);
+      },
       onStreamReset: (streamId, errno, link) => {
         if (link.peer?.instance === this.instance) this.streams.remoteReset(streamId, errno);
       },
@@ -130,7 +140,7 @@ export class VmLink implements LinkSource {
 
   /** Makes a link the one in use, until it is over. */
   async serve(link: Link, opener: StreamOpener): Promise<void> {
-    const { lane: preference, log, path, claims, signal } = this.options;
+    const { lane: preference, log, path, claims, reverse, signal } = this.options;
     if (signal.aborted) return link.close();
     const { lane, why } = chooseLane(opener.traits, preference, link.lanePeer);
     if (preference === 'dedicated' && lane !== 'dedicated')
@@ -174,6 +184,7 @@ export class VmLink implements LinkSource {
     log.info({ peer, lane, why, carrier }, `link is up (${lane} lane, carried by ${carrier})`);
     spares?.begin();
     claims?.linkUp(link);
+    reverse?.linkUp(link);
     for (const waiter of [...this.waiters]) waiter(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
@@ -182,6 +193,7 @@ export class VmLink implements LinkSource {
     this.active = undefined;
     path?.down();
     claims?.linkDown();
+    reverse?.linkDown();
     this.streams.linkDown();
   }
 
@@ -227,10 +239,19 @@ export class VmLink implements LinkSource {
   /** Ends the link and every dedicated stream that waits for it. */
   close(): void {
     this.options.claims?.close();
+    this.options.reverse?.close();
     this.admission.close();
     this.streams.end();
     this.spares?.close();
     this.active?.link.close();
+  }
+
+  /** The shim opens channels for nothing but clients of what was published in the VM. */
+  private serveChannel(channel: OpenedChannel, link: Link): void {
+    const { reverse } = this.options;
+    if (reverse !== undefined && link.has('reverse')) return reverse.serve(channel);
+    const denied = new BridgeError('PERMISSION_DENIED', 'nothing is published in the VM', { errno: 'EPERM' });
+    channel.link({ counters: new SharedCounters(), closed() {} }).dialFailed(denied);
   }
 
   private takeInstance(instance: string | undefined): void {

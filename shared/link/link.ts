@@ -1,8 +1,7 @@
 /**
- * One negotiated session between a host agent and a VM shim over one transport stream: handshake and hello
- * both ways, where there is a token the proofs of it, then the mux, then `start`/`started`, by which the host hands over the key of this link's
- * dedicated streams. A peer whose handshake carries no hello is a vpnkit; it is let in only where
- * `legacyPeer` says so, and then we stay strictly inside vpnkit's protocol.
+ * One negotiated session between a host agent and a VM shim over one transport stream, from the hellos on: the mux, then
+ * `start`/`started`, by which the host hands over the key of this link's dedicated streams, then the heart-beat. Towards
+ * a vpnkit we stay strictly inside its protocol.
  */
 import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
@@ -10,14 +9,10 @@ import type { Duplex } from 'node:stream';
 import {
   type ControlMessage,
   decodeControl,
-  decodeHello,
   encodeControl,
-  encodeHello,
   FEATURES,
   type Feature,
   type Hello,
-  LINK_VERSION,
-  NONCE_BYTES,
 } from '../control-codec.ts';
 import { BridgeError, messageOf } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -25,15 +20,21 @@ import type { Channel } from '../mux/channel.ts';
 import { MuxDriver } from '../mux/driver.ts';
 import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
+import { isReverseMessage, type ReverseMessage } from '../reverse-messages.ts';
 import type { Lane, LanePeer } from '../transport/choose.ts';
-import { VERSION } from '../version.ts';
-import { Admission } from './admission.ts';
+import type { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
-import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
+import { ControlTurns } from './control-turns.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
+import type { LinkIdentity } from './identity.ts';
+import {
+  connectHere,
+  type LinkedSocket,
+  type LinkedSocketHooks,
+  type LinkTarget,
+  type OpenedChannel,
+} from './linked-socket.ts';
 import { Liveness } from './liveness.ts';
-import { prove } from './proof.ts';
-import { readHead } from './read-head.ts';
 import { SessionHeart } from './session-heart.ts';
 import {
   type CarriedSession,
@@ -43,31 +44,7 @@ import {
 } from './session-settings.ts';
 
 /** How long each step of setting up a link may take, milliseconds. */
-const STEP_MS = 10_000;
-/** Who we are, the same on every link of this process. */
-export class LinkIdentity {
-  readonly role: 'host' | 'shim';
-  readonly instance = randomBytes(16).toString('hex');
-  private epoch = 0;
-
-  constructor(role: 'host' | 'shim') {
-    this.role = role;
-  }
-
-  /** The hello of the next link. @param nonce where there is a token */
-  nextHello(nonce?: Buffer): Hello {
-    return {
-      version: LINK_VERSION,
-      implementation: `portferry ${VERSION}`,
-      role: this.role,
-      instance: this.instance,
-      epoch: this.epoch++,
-      features: FEATURES,
-      ...(nonce === undefined ? {} : { nonce }),
-    };
-  }
-}
-
+export const STEP_MS = 10_000;
 export interface LinkOptions {
   readonly identity: LinkIdentity;
   /** Whether we dialled the transport; that side counts channel ids down. */
@@ -87,6 +64,10 @@ export interface LinkOptions {
   readonly carrier?: SessionCarrier;
   /** The peer opened a channel of a session that this thread carries. */
   readonly onChannel: (channel: Channel, link: Link) => void;
+  /** Host: the peer opened a channel of a session that a worker carries. */
+  readonly onCarriedChannel?: (channel: OpenedChannel, link: Link) => void;
+  /** What the peer says of reverse forwards. */
+  readonly onReverse?: (message: ReverseMessage, link: Link) => void;
   /** Shim: the key of this link's dedicated streams has come; the host is told behind this. */
   readonly onStreamKey?: (link: Link) => void;
   /** Shim, where it dialled: the host wants so many spare streams to be open. */
@@ -117,6 +98,10 @@ export class Link {
   private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
+  private readonly turns = new ControlTurns(
+    (payload) => this.hear(decodeControl(payload)),
+    (error) => this.close(asBridgeError(error)),
+  );
 
   constructor(stream: Duplex, peer: Hello | undefined, options: LinkOptions) {
     this.stream = stream;
@@ -128,6 +113,7 @@ export class Link {
     this.over = (reason) => {
       this.ended = true;
       this.liveness.end();
+      this.turns.end();
       clearInterval(this.ticking);
       resolve(reason);
     };
@@ -166,13 +152,24 @@ export class Link {
     try {
       this.inbox.handle(handler);
     } catch (error) {
-      this.close(error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error)));
+      this.close(asBridgeError(error));
     }
   }
 
   /** Says that we abort a dedicated stream. */
   sendStreamReset(streamId: number, errno: number): void {
     (this.elsewhere ?? this.session).sendStreamReset(streamId, errno);
+  }
+
+  /**
+   * Carries a client over a channel that is opened for it, wherever the session lives.
+   * @param socket paused, half-open allowed; it is the callee's
+   * @throws BridgeError LINK_LOST when the link is over
+   */
+  connect(socket: Socket, target: LinkTarget, hooks: LinkedSocketHooks): LinkedSocket {
+    return this.elsewhere === undefined
+      ? connectHere(this.session, socket, target, hooks)
+      : this.elsewhere.connect(socket, target, hooks);
   }
 
   /**
@@ -230,7 +227,10 @@ export class Link {
     const driver: MuxDriver = new MuxDriver(this.stream, (error) => this.lost(error, session.dump()));
     const session: MuxSession = new MuxSession(sessionOptions(this.settings), {
       open: (channel) => onChannel(channel, this),
-      control: (payload) => this.hear(decodeControl(payload)),
+      control: (payload) => {
+        this.turns.take(payload, () => driver.hold(this.turns.full));
+        driver.hold(this.turns.full);
+      },
       streamReset: (streamId, errno) => onStreamReset(streamId, errno, this),
       pong: (number) => {
         this.heart?.pong(number);
@@ -244,15 +244,16 @@ export class Link {
 
   private async moveAway(carrier: SessionCarrier, stream: Socket): Promise<void> {
     const carried = await carrier.carry(stream, this.settings, {
-      control: (payload) => {
+      control: (payload, dealt) => {
         try {
-          this.hear(decodeControl(payload));
+          this.turns.take(payload, dealt);
         } catch (error) {
-          carried.close(error as BridgeError);
+          carried.close(asBridgeError(error));
         }
       },
       streamReset: (streamId, errno) => this.options.onStreamReset(streamId, errno, this),
       rtt: (ms) => this.measured(ms),
+      opened: (channel) => this.options.onCarriedChannel?.(channel, this),
       over: (reason, lately) => this.lost(reason, lately),
     });
     this.elsewhere = carried;
@@ -260,8 +261,13 @@ export class Link {
 
   /** @throws BridgeError PROTOCOL, and what handlers throw */
   private hear(message: ControlMessage): void {
+    const { onReverse, onSpares } = this.options;
+    if (isReverseMessage(message)) {
+      if (onReverse === undefined || !this.has('reverse'))
+        throw new BridgeError('PROTOCOL', `control message "${message.type}" without having negotiated it`);
+      return onReverse(message, this);
+    }
     if (message.type !== 'spares') return this.inbox.take(message);
-    const { onSpares } = this.options;
     if (onSpares === undefined || this.lane !== 'dedicated')
       throw new BridgeError('PROTOCOL', 'spare streams are wanted where nobody opens any');
     onSpares(message.count, this);
@@ -334,76 +340,8 @@ export class Link {
   }
 }
 
-/**
- * Sets a link up on a fresh stream. On failure the stream is closed; if its peer did not prove itself, by and by.
- * @throws BridgeError PROTOCOL (another protocol or version, no hello, wrong role), AUTH_FAILED, TIMEOUT, LINK_LOST,
- *   CANCELLED, and what reading the token throws
- */
-export async function establishLink(stream: Duplex, options: LinkOptions): Promise<Link> {
-  const { identity, dialled, signal, admission = new Admission('here', options.log) } = options;
-  let link: Link | undefined;
-  stream.on('error', () => {}); // told by whoever reads at that time
-  admission.enter(stream);
-  try {
-    const token = await options.readToken?.();
-    const hello = encodeHello(identity.nextHello(token && randomBytes(NONCE_BYTES)));
-    stream.write(encodeHandshake(hello));
-    const payload = await readHead(stream, decodeHandshake, {
-      what: 'handshake',
-      maxBytes: MAX_HANDSHAKE_BYTES,
-      timeoutMs: STEP_MS,
-      signal,
-    });
-    const peer = payload.length === 0 ? undefined : decodeHello(payload);
-    checkTokens(peer, token !== undefined);
-    checkPeer(peer, options);
-    if (token !== undefined) {
-      const hellos = dialled ? { dialler: hello, acceptor: payload } : { dialler: payload, acceptor: hello };
-      const side = dialled ? 'dialler' : 'acceptor';
-      await prove(stream, { token, side, hellos, timeoutMs: STEP_MS, signal });
-    }
-    link = new Link(stream, peer, options);
-    await link.begin();
-    admission.admit(stream);
-    return link;
-  } catch (error) {
-    link?.close();
-    admission.refuse(stream, error, dialled);
-    throw error;
-  }
-}
-
-function checkPeer(peer: Hello | undefined, options: LinkOptions): void {
-  if (peer === undefined && !options.legacyPeer)
-    throw new BridgeError(
-      'PROTOCOL',
-      'the peer sent no hello: it is a vpnkit, or no portferry; --legacy-peer lets it in',
-    );
-  if (peer !== undefined && peer.role === options.identity.role)
-    throw new BridgeError(
-      'PROTOCOL',
-      `both sides are a ${peer.role === 'host' ? 'host agent' : 'VM shim'}: check the URLs`,
-    );
-}
-
-/** Both sides have a token, or none has. Each end says the same of it. */
-function checkTokens(peer: Hello | undefined, have: boolean): void {
-  const peerHas = peer?.nonce !== undefined;
-  if (have && peer === undefined)
-    throw new BridgeError(
-      'AUTH_FAILED',
-      'the peer sent no hello, so it cannot prove that it has our token: with --token-file no vpnkit is let in',
-    );
-  if (have && !peerHas)
-    throw new BridgeError(
-      'AUTH_FAILED',
-      'we ask for proof of our token, and the peer has none: give it the same with --token-file',
-    );
-  if (!have && peerHas)
-    throw new BridgeError(
-      'AUTH_FAILED',
-      'the peer asks for proof of a token, and we have none: give us the same with --token-file',
-    );
+function asBridgeError(error: unknown): BridgeError {
+  return error instanceof BridgeError ? error : new BridgeError('PROTOCOL', messageOf(error));
 }
 
 function deferred<T>(): {

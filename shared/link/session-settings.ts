@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { BridgeError } from '../errors.ts';
 import type { MuxExtensions, SessionOptions } from '../mux/session.ts';
 import { LEGACY_WINDOW_SIZES, WINDOW_SIZES } from '../mux/window.ts';
+import type { LinkedSocket, LinkedSocketHooks, LinkTarget, OpenedChannel } from './linked-socket.ts';
 
 /** Most channels on one link. */
 export const MAX_CHANNELS = 4_096;
@@ -25,10 +26,13 @@ export function sessionOptions({ dialled, legacy, extensions }: SessionSettings)
 }
 
 export interface CarriedSessionEvents {
-  control(payload: Buffer): void;
+  /** @param dealt to be called when the message has been dealt with: until then so much less is read from the peer */
+  control(payload: Buffer, dealt: () => void): void;
   streamReset(streamId: number, errno: number): void;
   /** The peer has answered a ping, so many milliseconds later. */
   rtt(ms: number): void;
+  /** The peer has opened a channel that the worker does not serve by itself. */
+  opened(channel: OpenedChannel): void;
   /** Said once. @param lately what happened before the peer broke the protocol, if it did */
   over(reason: BridgeError, lately: readonly string[]): void;
 }
@@ -42,6 +46,8 @@ export interface CarriedSession {
   sendStreamReset(streamId: number, errno: number): void;
   /** Asks the peer from now on whether it is there, and ends the session when it is dead. */
   startHeartbeat(intervalMs: number): void;
+  /** Carries a client over a channel that is opened for it; as connectHere does. */
+  connect(socket: Socket, target: LinkTarget, hooks: LinkedSocketHooks): LinkedSocket;
   /** Ends it; `over` is said at once. */
   close(reason: BridgeError): void;
 }

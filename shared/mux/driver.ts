@@ -18,6 +18,7 @@ export class MuxDriver {
   private readonly ended: (error: BridgeError) => void;
   private scheduled = false;
   private over = false;
+  private held = false;
 
   /**
    * Call `start` once the session exists; the session's `writable` event must call `schedule`.
@@ -54,6 +55,14 @@ export class MuxDriver {
       this.scheduled = false;
       this.flush();
     });
+  }
+
+  /** While it is held nothing more is read from the peer. */
+  hold(held: boolean): void {
+    if (this.held === held || this.over) return;
+    this.held = held;
+    if (held) this.stream.pause();
+    else this.schedule();
   }
 
   /**
@@ -104,6 +113,6 @@ export class MuxDriver {
       for (const buffer of buffers) stream.write(buffer);
       stream.uncork();
     }
-    if (!this.over && stream.isPaused() && session.backlog <= MAX_BACKLOG) stream.resume();
+    if (!this.over && !this.held && stream.isPaused() && session.backlog <= MAX_BACKLOG) stream.resume();
   }
 }

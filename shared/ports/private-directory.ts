@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { type FileHandle, mkdtemp, open, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
-import { MAX_UNIX_PATH_BYTES } from '../port-spec.ts';
+import { MAX_UNIX_PATH_BYTES } from '../spec-path.ts';
 
 /** What every system's sun_path holds without the NUL (macOS and the BSDs: 104 bytes, Linux: 108). */
 const BINDABLE_BYTES = 103;

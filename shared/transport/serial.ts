@@ -55,6 +55,7 @@ export async function dialSerial(
   answerMs = ANSWER_MS,
 ): Promise<Duplex> {
   const port = await connectSocket({ path }, url, signal);
+  port.on('error', () => {}); // of last words that find nobody; whoever has a session is told by it
   const giveUp = new AbortController(); // not AbortSignal.any, which Node has since 20.3 only
   const stop = (): void => giveUp.abort();
   const timer = setTimeout(stop, answerMs);
@@ -89,6 +90,7 @@ export async function serveSerial(
   serve: (session: Duplex) => Promise<void>,
   times?: SerialTimes,
 ): Promise<void> {
+  port.on('error', () => {}); // the session that is going on says so
   let rest: Buffer = NOTHING;
   while (!signal.aborted && !port.destroyed) {
     let session: SerialStream;

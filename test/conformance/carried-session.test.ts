@@ -1,6 +1,7 @@
 /** A session of the multiplexed lane that lives in a worker, seen from the main thread. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BridgeError } from '../../shared/errors.ts';
 import { Limit, limitCells } from '../../shared/limit.ts';
@@ -32,7 +33,8 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
   });
   afterAll(() => engine.close());
 
-  async function carried() {
+  /** @param dealing whether what is heard is dealt with at once */
+  async function carried(dealing = true) {
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     const far = connect((server.address() as { port: number }).port, '127.0.0.1');
@@ -44,6 +46,7 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
       resets: [] as number[],
       over: [] as string[],
       rtts: [] as number[],
+      undealt: [] as Array<() => void>,
     };
     const driver: MuxDriver = new MuxDriver(far, () => {});
     const peer: MuxSession = new MuxSession(
@@ -62,9 +65,14 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
       near,
       { dialled: false, legacy: false, extensions: ALL_EXTENSIONS },
       {
-        control: (payload) => heard.here.push(payload.toString()),
+        control: (payload, dealt) => {
+          heard.here.push(payload.toString());
+          if (dealing) dealt();
+          else heard.undealt.push(dealt);
+        },
         streamReset: (streamId) => heard.resets.push(-streamId),
         rtt: (ms) => heard.rtts.push(ms),
+        opened() {},
         over: (reason) => heard.over.push(reason.code),
       },
     );
@@ -86,6 +94,23 @@ describe.skipIf(!engines.includes('linux'))('a session that a worker carries', (
     expect(heard.there.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, i) => `down ${i}`));
     expect(heard.there[20]).toHaveLength(256 * 1024);
     expect(heard.resets.sort()).toEqual([-6, 5]);
+    session.close(new BridgeError('CANCELLED', 'test'));
+  });
+
+  it('is read no further while the main thread has much to deal with', async () => {
+    const { session, peer, heard } = await carried(false);
+    const messages = 3_000;
+    for (let i = 0; i < messages; i++) peer.sendControl(Buffer.alloc(2_000, 'x'));
+    await until('some to have come', () => heard.here.length > 400);
+    // As many as the limit (1 MiB), one read and what stands above it may be there, of 6 MB; another thread sends them.
+    session.sendStreamReset(5, 104);
+    await until('an answer behind them', () => heard.resets.length === 1);
+    await delay(100);
+    expect(heard.here.length).toBeLessThan(1_000);
+    await until('the others', () => {
+      for (const dealt of heard.undealt.splice(0)) dealt();
+      return heard.here.length === messages + 1;
+    });
     session.close(new BridgeError('CANCELLED', 'test'));
   });
 

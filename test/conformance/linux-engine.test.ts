@@ -2,12 +2,15 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { MessagePort } from 'node:worker_threads';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../shared/logger.ts';
 import { engines } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
 import { until } from '../helpers/processes.ts';
 import { fateOf, readExactly } from '../helpers/stream-client.ts';
+
+const { postMessage: real } = MessagePort.prototype;
 
 describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
   let pair: Joined | undefined;
@@ -73,6 +76,29 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
       return busy().length > 0;
     });
     expect(busy()).toHaveLength(1);
+  });
+
+  it('tells workers of forwards without memory that is not theirs', async () => {
+    const carried: number[] = [];
+    const look = (value: unknown): void => {
+      if (value instanceof Uint8Array) carried.push(value.buffer.byteLength - value.byteLength);
+      else if (typeof value === 'object' && value !== null)
+        for (const each of Object.values(value)) look(each);
+    };
+    const post = vi.spyOn(MessagePort.prototype, 'postMessage').mockImplementation(function (
+      this: MessagePort,
+      ...args
+    ) {
+      look(args[0]);
+      return real.apply(this, args as never);
+    });
+    try {
+      await start(1);
+    } finally {
+      post.mockRestore();
+    }
+    expect(carried.length).toBeGreaterThan(0);
+    expect(carried.every((more) => more === 0)).toBe(true);
   });
 
   it.each(['host', 'shim'] as const)(

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { establishLink, LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import { LinkIdentity } from '../../shared/link/identity.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import type { Channel } from '../../shared/mux/channel.ts';
 import { encodeDataHeader } from '../../shared/mux/frame.ts';

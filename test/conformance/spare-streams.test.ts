@@ -1,7 +1,9 @@
 /** Streams that a shim opens for a host agent that cannot: what a stand-in shim, and strangers, may do with them. */
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { establishLink, type Link, LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import { LinkIdentity } from '../../shared/link/identity.ts';
+import type { Link } from '../../shared/link/link.ts';
 import { readHead } from '../../shared/link/read-head.ts';
 import { SPARES_READY } from '../../shared/link/spare-wish.ts';
 import { type Logger, silentLogger } from '../../shared/logger.ts';

@@ -1,11 +1,11 @@
 /** A link between a claim book and a host's claims that can be cut at any moment, and a table without sockets. */
+import { formatForward } from '../../host-agent/control/forward-spec.ts';
 import { ForwardTable } from '../../host-agent/control/forward-table.ts';
 import { type ClaimLink, ShimClaims } from '../../host-agent/control/shim-claims.ts';
 import { type ControlMessage, decodeControl, encodeControl } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { onePort } from '../../shared/port-range.ts';
-import { formatSpec } from '../../shared/port-spec.ts';
 import type { ClaimBook } from '../../vm-shim/control/claim-book.ts';
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -46,7 +46,7 @@ export class FakeHost {
   get specs(): string[] {
     return this.table
       .list()
-      .map(({ spec }) => formatSpec(spec))
+      .map(({ spec }) => formatForward(spec))
       .sort();
   }
 }

@@ -10,6 +10,8 @@ export class DatagramClient {
   readonly faults: string[] = [];
   sent = 0;
   answered = 0;
+  /** Never used again, unlike the count of those that were sent, which its reader may set back. */
+  private last = 0;
   private readonly waiting = new Map<number, { readonly bytes: number; readonly done: () => void }>();
   private peer!: UdpPeer;
 
@@ -21,7 +23,8 @@ export class DatagramClient {
 
   /** Sends one. @param bytes 8 at least. @returns resolves with whether it came back soon */
   ask(port: number, bytes = 200): Promise<boolean> {
-    const number = ++this.sent;
+    this.sent++;
+    const number = ++this.last;
     const payload = Buffer.concat([Buffer.alloc(4), new KeyStream(number).next(bytes - 4)]);
     payload.writeUInt32LE(number, 0);
     const answered = new Promise<boolean>((resolve) => {

@@ -9,10 +9,10 @@ import { connectTo } from '../helpers/stream-client.ts';
 import { RawLink } from './raw-link.ts';
 
 /**
- * What the host agent may grow by in an attack over what it had before all of them, bytes. What our limits let a VM make it keep is
- * a small part of that: under a flood V8 lets the young generations of three threads grow, and is late to collect the old one.
+ * What the host agent may grow by over what it had before all attacks, bytes. What our limits let a VM make it keep is a part of
+ * that: under a flood V8 lets the young generations of three threads grow, and is late to collect the old one.
  */
-export const MEMORY_BOUND = 768 * 1024 * 1024;
+export const MEMORY_BOUND = 256 * 1024 * 1024;
 const SAMPLE_MS = 50;
 
 export class Scene {

@@ -100,6 +100,19 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
     expect(await roundTrip(port, 'again')).toBe('again');
   });
 
+  it('the hypervisor ends: the host agent goes on, and dials the next one', async () => {
+    const port = await publish(echo);
+    const open = await connectTo(port);
+    open.write('open');
+    await readExactly(open, 4);
+    const fate = fateOf(open);
+    chardev.client!.destroy();
+    expect((await fate).how).toBe('ECONNRESET');
+    await linked();
+    expect(await roundTrip(port, 'again')).toBe('again');
+    expect(host.child.exitCode).toBeNull();
+  });
+
   it('both stop, and the shim tells the host agent', async () => {
     const downs = () => logLines(host.stderr()).filter(({ msg }) => msg?.startsWith('link is down') === true);
     const before = downs().length;

@@ -2,7 +2,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { establishLink, LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import { LinkIdentity } from '../../shared/link/identity.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { TwoWay } from '../../shared/transport/two-way.ts';
 import { listForwards } from '../helpers/api.ts';

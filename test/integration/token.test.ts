@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeHello } from '../../shared/control-codec.ts';
 import { encodeHandshake } from '../../shared/link/handshake.ts';
-import { LinkIdentity } from '../../shared/link/link.ts';
+import { LinkIdentity } from '../../shared/link/identity.ts';
 import { callApi, type ForwardList, listForwards } from '../helpers/api.ts';
 import { engines } from '../helpers/engines.ts';
 import {

@@ -3,37 +3,69 @@ import { descriptorKinds } from '../helpers/bound-ports.ts';
 import { mib, residentBytes } from '../helpers/process-figures.ts';
 
 export interface Sample {
+  /** When, milliseconds (performance.now()). */
+  readonly at: number;
   readonly memory: number;
   readonly descriptors: number;
 }
 
 /** By how much the last third may lie above the one before it: memory of Node comes and goes with its collector. */
-export const TOLERANCE = { share: 0.15, bytes: 24 * 1024 * 1024, descriptors: 8 };
+export interface Tolerance {
+  readonly share: number;
+  readonly bytes: number;
+}
+
+/** Descriptors at rest, over what there were at first. */
+export const MORE_DESCRIPTORS = 8;
+/** From here on the collector has found its sizes before the first third ends, seconds of one lane and engine. */
+const LONG_S = 100;
+/** Pairs of samples that the slope is the median of. */
+const SLOPE_POINTS = 200;
+const MINUTE_MS = 60_000;
+
+/** @param seconds how long one lane and engine runs */
+export function toleranceOf(seconds: number): Tolerance {
+  return seconds >= LONG_S
+    ? { share: 0.08, bytes: 10 * 1024 * 1024 }
+    : { share: 0.15, bytes: 24 * 1024 * 1024 };
+}
 
 export function sample(pid: number): Sample {
   const { sockets, others } = descriptorKinds(pid);
-  return { memory: residentBytes(pid), descriptors: sockets + others };
-}
-
-/** What a third of the time was like: the median of memory; descriptors are counted when nothing goes on. */
-export function medianMemory(samples: readonly Sample[]): number {
-  const sorted = samples.map(({ memory }) => memory).sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? 0;
+  return { at: performance.now(), memory: residentBytes(pid), descriptors: sockets + others };
 }
 
 /**
- * Compares two stretches of one length, both behind the warm-up.
- * @returns figures for people @throws Error when there is more memory in the second than the tolerance allows
+ * Compares the last two thirds of what was sampled behind the warm-up.
+ * @returns figures for people @throws Error when there is more memory in the last than the tolerance allows
  */
-export function compareMemory(name: string, samples: readonly Sample[]): string {
+export function compareMemory(name: string, samples: readonly Sample[], tolerance: Tolerance): string {
   const third = Math.floor(samples.length / 3);
-  const [before, after] = [samples.slice(third, 2 * third), samples.slice(2 * third)].map(medianMemory) as [
-    number,
-    number,
-  ];
+  const before = medianMemory(samples.slice(third, 2 * third));
+  const after = medianMemory(samples.slice(2 * third));
   const most = Math.max(...samples.map(({ memory }) => memory));
-  const allowed = before + Math.max(TOLERANCE.bytes, before * TOLERANCE.share);
-  const said = `${name} ${mib(before)} -> ${mib(after)}, at most ${mib(most)}`;
+  const allowed = before + Math.max(tolerance.bytes, before * tolerance.share);
+  const kib = (slopeOf(samples) / 1024).toFixed(0);
+  const said = `${name} ${mib(before)} -> ${mib(after)} (${kib} KiB a minute), at most ${mib(most)}`;
   if (after > allowed) throw new Error(`memory grows: ${said}; ${mib(allowed)} is allowed`);
   return said;
+}
+
+/** How memory grows, bytes a minute: the median of the slopes between any two of some samples (Theil and Sen). */
+export function slopeOf(samples: readonly Sample[]): number {
+  const step = Math.max(1, Math.ceil(samples.length / SLOPE_POINTS));
+  const some = samples.filter((_, index) => index % step === 0);
+  const slopes = some.flatMap((from, index) =>
+    some.slice(index + 1).map((to) => ((to.memory - from.memory) / (to.at - from.at)) * MINUTE_MS),
+  );
+  return median(slopes);
+}
+
+function medianMemory(samples: readonly Sample[]): number {
+  return median(samples.map(({ memory }) => memory));
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? 0;
 }

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { lanesAndEngines } from '../helpers/engines.ts';
 import { mib } from '../helpers/process-figures.ts';
 import { Pair, until } from '../helpers/processes.ts';
-import { compareMemory, type Sample, sample, TOLERANCE } from './figures.ts';
+import { compareMemory, MORE_DESCRIPTORS, type Sample, sample, toleranceOf } from './figures.ts';
 import { parseOptions, type SoakOptions, USAGE } from './options.ts';
 import { Traffic } from './traffic.ts';
 
@@ -22,8 +22,9 @@ try {
   process.exit(2);
 }
 const { seconds, seed } = options;
+const tolerance = toleranceOf(seconds / lanesAndEngines.length);
 console.log(
-  `${seconds} s, seed ${seed}; memory may grow by ${mib(TOLERANCE.bytes)} or ${TOLERANCE.share * 100} %, descriptors by ${TOLERANCE.descriptors}`,
+  `${seconds} s, seed ${seed}; memory may grow by ${mib(tolerance.bytes)} or ${tolerance.share * 100} %, descriptors by ${MORE_DESCRIPTORS}`,
 );
 let failed = 0;
 for (const [index, [lane, engine]] of lanesAndEngines.entries()) {
@@ -68,10 +69,12 @@ async function soak(
       compareMemory(
         'host',
         samples.map(({ host }) => host),
+        tolerance,
       ),
       compareMemory(
         'shim',
         samples.map(({ shim }) => shim),
+        tolerance,
       ),
     ];
     const { exposed, transfers, cut, bytes, datagrams, answered } = traffic.counts;
@@ -108,7 +111,7 @@ async function checkDescriptors(
   before: { host: Sample; shim: Sample },
 ): Promise<void> {
   for (const which of ['host', 'shim'] as const) {
-    const most = before[which].descriptors + TOLERANCE.descriptors;
+    const most = before[which].descriptors + MORE_DESCRIPTORS;
     await until('descriptors', () => look()[which].descriptors <= most, 10_000).catch(() => {
       throw new Error(
         `the ${which} has ${look()[which].descriptors} descriptors at rest, and had ${before[which].descriptors}`,

@@ -176,6 +176,26 @@ describe('claims over a link', () => {
     expect(host.specs).toEqual([claim.resolved]);
   });
 
+  it('many claims that end at once are closed a few at a time, before those of the next instance are opened', async () => {
+    const host = new FakeHost();
+    const old = newBook();
+    const wire = join(old, 'old', host, 'host');
+    await Promise.all(Array.from({ length: 300 }, () => old.claim(spec(0), signal)));
+    wire.cut();
+    const next = newBook();
+    join(next, 'next', host, 'host');
+    const claim = next.claim(spec(40_000), signal);
+    const left: number[] = [];
+    while (host.specs.length > 1) {
+      left.push(host.specs.length);
+      await turn();
+    }
+    expect(left.every((count, index) => (left[index - 1] ?? 300) - count <= 32)).toBe(true);
+    expect(left.length).toBeGreaterThan(9);
+    const { resolved } = await claim;
+    expect(host.specs).toEqual([resolved]);
+  });
+
   it('another host agent takes them over from one whose link is still up', async () => {
     const [book, one, two] = [newBook(), new FakeHost(), new FakeHost()];
     join(book, 'shim', one, 'one');

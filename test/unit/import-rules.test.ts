@@ -89,7 +89,7 @@ const RULES: Record<
       ),
     broken: [
       ['host-agent/agent.ts', "import { startShim } from '../vm-shim/shim.ts';"],
-      ['vm-shim/data/dialer.ts', "import type { Forward } from '../../host-agent/data/forward.ts';"],
+      ['vm-shim/data/incoming.ts', "import type { Forward } from '../../host-agent/data/forward.ts';"],
       ['vm-shim/main.ts', "import { until } from '../test/helpers/processes.ts';"],
     ],
   },
@@ -131,7 +131,7 @@ const RULES: Record<
     ),
     broken: [
       ['host-agent/data/tunnel.ts', "import type { VmLink } from '../control/vm-link.ts';"],
-      ['vm-shim/data/dialer.ts', "const x = await import('../../shared/p9/client.ts');"],
+      ['vm-shim/data/incoming.ts', "const x = await import('../../shared/p9/client.ts');"],
     ],
   },
   'msgpackr is imported in shared/control-codec.ts only': {

@@ -4,15 +4,19 @@
  */
 import type { Duplex } from 'node:stream';
 import { Admission } from '../../shared/link/admission.ts';
-import { establishLink, type Link, type LinkIdentity } from '../../shared/link/link.ts';
+import { establishLink } from '../../shared/link/establish.ts';
+import type { LinkIdentity } from '../../shared/link/identity.ts';
+import type { Link } from '../../shared/link/link.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { SessionCarrier } from '../../shared/link/session-settings.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Channel } from '../../shared/mux/channel.ts';
 import { ChannelEnd } from '../../shared/relay/channel-end.ts';
+import type { ReverseMessage } from '../../shared/reverse-messages.ts';
 import type { StreamOwner } from '../data/acceptor.ts';
 import { type IncomingContext, serveIncoming } from '../data/incoming.ts';
 import type { SpareSource } from '../data/spare-streams.ts';
+import type { ReverseListeners } from './reverse-listeners.ts';
 
 export interface HostLinksOptions {
   readonly identity: LinkIdentity;
@@ -28,6 +32,8 @@ export interface HostLinksOptions {
   readonly keys?: StreamKeys;
   /** Told of links, to claim over them. */
   readonly claims?: { linkUp(link: Link): void; linkDown(link: Link): void };
+  /** What host agents publish in this VM. */
+  readonly reverse?: ReverseListeners;
   /** Opens spare streams with the key of a link that we dialled. */
   readonly spares?: (streamKey: Buffer) => SpareSource;
   /** Carries sessions of the multiplexed lane. */
@@ -59,7 +65,8 @@ export class HostLinks {
 
   /** Sets a link up on a fresh stream. @throws BridgeError as establishLink does */
   establish(stream: Duplex, dialled: boolean): Promise<Link> {
-    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier, spares } = this.options;
+    const { identity, legacyPeer, heartbeatMs, readToken, log, signal, carrier, reverse, spares } =
+      this.options;
     return establishLink(stream, {
       ...(carrier === undefined ? {} : { carrier }),
       ...(readToken === undefined ? {} : { readToken }),
@@ -73,6 +80,9 @@ export class HostLinks {
       ...(dialled && spares !== undefined
         ? { onSpares: (count: number, link: Link) => this.openSpares(link, count, spares) }
         : {}),
+      ...(reverse === undefined
+        ? {}
+        : { onReverse: (message: ReverseMessage, link: Link) => reverse.take(message, link) }),
       onChannel: (channel, link) => this.serveChannel(channel, link),
       onStreamKey: (link) => this.admit(link),
       onStreamReset: (streamId, errno, link) =>
@@ -82,7 +92,7 @@ export class HostLinks {
 
   /** Serves a link until it is over. */
   async serve(link: Link): Promise<void> {
-    const { log, claims } = this.options;
+    const { log, claims, reverse } = this.options;
     const host = this.hostOf(link);
     const key = link.streamKey.toString('hex');
     host.link = link;
@@ -94,8 +104,10 @@ export class HostLinks {
     const carrier = carried === undefined ? 'the main thread' : `worker ${carried.worker}`;
     log.info({ peer, lane, carrier }, `link is up, carried by ${carrier}`);
     claims?.linkUp(link);
+    reverse?.linkUp(link);
     const reason = await link.closed;
     claims?.linkDown(link);
+    reverse?.linkDown(link);
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     this.owners.delete(key);
     if (host.link !== link) return;

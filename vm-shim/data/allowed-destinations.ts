@@ -1,12 +1,7 @@
-import { realpathSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { type Destination, describeDestination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
-import {
-  type DestinationRule,
-  destinationAllowed,
-  parseDestinationRule,
-} from '../../shared/rules/destination-rule.ts';
+import { type DestinationRule, parseDestinationRule } from '../../shared/rules/destination-rule.ts';
+import { realDestination } from '../../shared/rules/real-destination.ts';
 
 /** Refused destinations that are logged; a host that asks for more of them has been heard of. */
 const MAX_TOLD = 64;
@@ -34,16 +29,9 @@ export class AllowedDestinations {
   admit(destination: Destination): Destination {
     const { rules, known } = this;
     if (rules === undefined || known.has(destination)) return destination;
-    if (!destinationAllowed(rules, destination)) throw this.refusal(destination);
-    if (destination.protocol !== 'unix') {
-      known.add(destination);
-      return destination;
-    }
-    const real = { ...destination, path: realPath(destination.path) };
-    const below = rules.map((rule) =>
-      rule.kind === 'unix' ? { ...rule, directory: realPath(rule.directory) } : rule,
-    );
-    if (!destinationAllowed(below, real)) throw this.refusal(destination);
+    const real = realDestination(rules, destination);
+    if (real === undefined) throw this.refusal(destination);
+    if (destination.protocol !== 'unix') known.add(destination);
     return real;
   }
 
@@ -59,14 +47,5 @@ export class AllowedDestinations {
       this.log.warn({ code: error.code }, error.message);
     }
     return error;
-  }
-}
-
-/** Of what is not there, by its directory: dialling it says so. */
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return dirname(path) === path ? path : join(realPath(dirname(path)), basename(path));
   }
 }

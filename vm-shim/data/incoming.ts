@@ -4,9 +4,10 @@ import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { Connection } from '../../shared/relay/connection.ts';
 import type { End } from '../../shared/relay/end.ts';
+import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
 import type { StreamDetails } from '../../shared/stream-details.ts';
+import { dialDestination } from '../../shared/transport/dial-destination.ts';
 import type { AllowedDestinations } from './allowed-destinations.ts';
-import { dialContainer } from './dialer.ts';
 import { serveDatagrams } from './udp-exit.ts';
 
 /** A connection that the host agent wants carried to a container, on whichever lane it came. */
@@ -60,8 +61,8 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
   });
   if (!counted) return connection.limit(fullError(limit));
   running.add(connection);
-  dialContainer(destination, dial.signal, incoming.keepalive).then(
-    (target) => connection.dialled(target),
+  dialDestination(destination, dial.signal, incoming.keepalive).then(
+    (socket) => connection.dialled(new StreamEnd(socket, PLAIN_SOCKET)),
     (error: BridgeError) => {
       context.log.debug({ code: error.code, client: incoming.client }, error.message);
       connection.dialFailed(error);

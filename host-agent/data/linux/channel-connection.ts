@@ -3,6 +3,7 @@
  * Connection. What is true of a failed dial is in data/tunnel.ts, whose counterpart this is.
  */
 import { BridgeError, ERRNO, errnoName } from '../../../shared/errors.ts';
+import { ANSWER_MS } from '../../../shared/link/open-channel.ts';
 import type { Channel } from '../../../shared/mux/channel.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import { systemError } from '../../../shared/platform/linux/errno.ts';
@@ -14,9 +15,6 @@ import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 import type { ForwardListener } from './forward-listener.ts';
 import { MAX_PEER_BYTES, writePeer } from './peer-address.ts';
-
-/** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
-const ANSWER_MS = 20_000;
 
 export class ChannelConnection implements Timed {
   private readonly forward: ForwardListener;

@@ -3,6 +3,7 @@ import { type Destination, encodeDestination } from '../../../shared/destination
 import { ERRNO } from '../../../shared/errors.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import type { Limit } from '../../../shared/limit.ts';
+import { dialError } from '../../../shared/link/dial-error.ts';
 import type { PeerStreams } from '../../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../../shared/link/session-settings.ts';
 import type { Logger } from '../../../shared/logger.ts';
@@ -25,7 +26,7 @@ import type { PlainAddress } from '../../../shared/transport/address.ts';
 import type { BackendPort } from '../backend-watch.ts';
 import type { DataLimits } from '../forward.ts';
 import type { SpareShelf } from '../spare-shelf.ts';
-import { dialError, type LinkSource } from '../tunnel.ts';
+import { type LinkSource, WHERE } from '../tunnel.ts';
 import type { DatagramForwardOrder } from './datagram-orders.ts';
 import { DescriptorShelf } from './descriptor-shelf.ts';
 import { LinuxDatagrams } from './linux-datagrams.ts';
@@ -192,7 +193,8 @@ export class HostEngine {
       vm: this.vms.indexOf(options.vm),
       listenFd: listener.fd,
       tcp: listener.tcp,
-      destination: encodeDestination(destination),
+      // A message takes the whole memory that bytes lie in along.
+      destination: Uint8Array.from(encodeDestination(destination)),
       settings,
       limits: [limit.share, limits.connectionsOfVm.share],
       rate: limits.newConnections.share,
@@ -238,14 +240,14 @@ export class HostEngine {
   /** Dials a container over the link of its VM, where a worker carries it. @throws BridgeError as openTunnel does */
   async probe({ vm, destination }: ForwardOrder, target: Destination): Promise<void> {
     const path = this.paths.get(vm);
-    if (path?.lane !== 'multiplexed') throw dialError(target, ERRNO.ECONNABORTED);
+    if (path?.lane !== 'multiplexed') throw dialError(target, ERRNO.ECONNABORTED, WHERE);
     const ticket = ++this.lastProbe;
     const errno = await new Promise<number>((resolve) => {
       this.probes.set(ticket, { worker: path.worker, resolve });
       const order: HostOrder = { type: 'probe', link: path.link, destination, ticket };
       if (!this.pool.post(path.worker, order)) this.probed(ticket, ERRNO.ECONNABORTED);
     });
-    if (errno !== 0) throw dialError(target, errno);
+    if (errno !== 0) throw dialError(target, errno, WHERE);
   }
 
   closeDescriptor(fd: number): void {

@@ -1,11 +1,7 @@
 import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
-import {
-  refuseChannel,
-  type WorkerLink,
-  WorkerLinks,
-} from '../../../shared/platform/linux/mux/worker-links.ts';
+import { type WorkerLink, WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
 import { ChannelProbe } from './channel-probe.ts';
@@ -44,8 +40,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
     this.log = new WorkerLog(worker.post);
     this.limit = Limit.of(worker.shared.limit, this.log);
     this.datagrams = new WorkerDatagrams(this);
-    // Only the host opens channels: nothing is published from the host into the VM.
-    this.links = new WorkerLinks(worker.reactor, worker.post, refuseChannel);
+    this.links = new WorkerLinks(worker.reactor, worker.post);
   }
 
   take(order: HostOrder): void {

@@ -93,7 +93,7 @@ export class LinuxDatagrams {
       worker: id % this.engine.workers,
       fd: bound.fd,
       local: isUnspecified(bound.ip) ? '' : bound.ip,
-      destination: encodeDestination(options.destination),
+      destination: Uint8Array.from(encodeDestination(options.destination)),
       flowIdle: options.settings.idleTimeout,
       maxFlows: options.limits.flowsPerForward,
       flows: options.limits.flowsOfVm.share,

@@ -15,7 +15,8 @@ export interface WorkerContext<Report, Shared> {
   /** How many workers there are. */
   readonly count: number;
   readonly shared: Shared;
-  readonly post: (report: Report) => void;
+  /** @param transfer memory of the report that goes with it */
+  readonly post: (report: Report, transfer?: readonly ArrayBuffer[]) => void;
   /** Takes the orders that have come, without waiting for the next turn. */
   readonly fetch: () => void;
 }
@@ -34,7 +35,8 @@ export async function runWorker<Order, Report, Shared>(
       program.take(received.message);
     }
   };
-  const post = (report: Report): void => port.postMessage(report);
+  const post = (report: Report, transfer?: readonly ArrayBuffer[]): void =>
+    port.postMessage(report, transfer);
   const { index, count } = start;
   const program = make({ reactor, index, count, shared: start.shared as Shared, post, fetch });
   reactor.run(start.wakeFd, fetch, new Int32Array(start.wakeUps));

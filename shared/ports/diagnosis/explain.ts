@@ -42,7 +42,7 @@ export function inTheWay(held: string, wanted: HostPlace): string {
 
 function describe({ where, process: owner, user }: Holder, wanted: HostPlace): string {
   const place = inTheWay(where, wanted);
-  if (owner?.pid === process.pid) return `this host agent has ${place}`;
+  if (owner?.pid === process.pid) return `this process has ${place}`;
   if (owner !== undefined) return `${owner.command} (process ${owner.pid}) has ${place}`;
   return user === undefined ? `a process has ${place}` : `a process of the user with id ${user} has ${place}`;
 }

@@ -5,7 +5,7 @@ import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts'
 import { digestOf, receiveBytes, sendBytes } from '../../helpers/test-bytes.ts';
 import type { Carrier } from './carrier.ts';
 
-const TOTAL = 64_000_000;
+const TOTAL = 200_000_000;
 const UP = 1;
 const DOWN = 2;
 
@@ -24,7 +24,7 @@ export function bulk(carrier: Carrier): void {
     await container?.close();
   });
 
-  it('carries 64 MB each way at once through one connection', async () => {
+  it('carries 200 MB each way at once through one connection', async () => {
     const { spec, port } = await carrier.pair.expose(loopback('tcp', container.port));
     const client = await connectTo(port);
     const begun = performance.now();
@@ -33,7 +33,7 @@ export function bulk(carrier: Carrier): void {
     const atClient = await down;
     const inVm = await atContainer;
     const seconds = (performance.now() - begun) / 1000;
-    console.log(`${carrier.lane}: 64 MB each way in ${seconds.toFixed(1)} s`);
+    console.log(`${carrier.lane}: 200 MB each way in ${seconds.toFixed(1)} s`);
     const expected = { up: digestOf(UP, TOTAL), down: digestOf(DOWN, TOTAL) };
     expect(expected.up).not.toBe(expected.down);
     expect(atClient).toEqual({ digest: expected.down, bytes: TOTAL });

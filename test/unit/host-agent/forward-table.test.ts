@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { formatForward } from '../../../host-agent/control/forward-spec.ts';
 import { ForwardTable, MAX_FORWARDS } from '../../../host-agent/control/forward-table.ts';
 import { Policy } from '../../../host-agent/control/policy.ts';
 import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
@@ -36,7 +37,7 @@ const claim = (owner = 'api') => table.claim({ owner, lease: 'permanent', vm: 'd
 describe('ForwardTable', () => {
   it('holds a forward from claim to release, which happens once', async () => {
     const made = await claim();
-    expect(formatSpec(made.spec)).toBe('tcp:127.0.0.1:4000:tcp:10.0.0.1:80');
+    expect(formatForward(made.spec)).toBe('tcp:127.0.0.1:4000:tcp:10.0.0.1:80');
     expect(made.stats()).toEqual({ active: 1 });
     expect(table.find(made.spec)).toEqual([made]);
     expect(table.find(made.spec, 'other')).toEqual([]);

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { formatForward } from '../../../host-agent/control/forward-spec.ts';
 import { ForwardTable } from '../../../host-agent/control/forward-table.ts';
 import { PermanentForwards } from '../../../host-agent/control/permanent-forwards.ts';
 import type { SavedForward } from '../../../host-agent/control/state/state-format.ts';
 import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { onePort } from '../../../shared/port-range.ts';
-import { formatSpec, parseSpec } from '../../../shared/port-spec.ts';
+import { parseSpec } from '../../../shared/port-spec.ts';
 import { until } from '../../helpers/processes.ts';
 
 const spec = (port: number): string => `tcp:127.0.0.1:${port}:tcp:10.0.0.1:80`;
@@ -49,7 +50,7 @@ function start(found: readonly SavedForward[], retryMs = 5): PermanentForwards {
   });
   return permanent;
 }
-const published = (): string[] => table.list().map((claim) => formatSpec(claim.spec));
+const published = (): string[] => table.list().map((claim) => formatForward(claim.spec));
 
 beforeEach(() => {
   taken = new Set();
@@ -113,7 +114,7 @@ describe('permanent forwards', () => {
     await permanent.restore();
     await expect(permanent.expose('a', parseSpec(spec(80)))).rejects.toMatchObject({ code: 'PORT_IN_USE' });
     taken.delete(80);
-    expect(formatSpec((await permanent.expose('a', parseSpec(spec(80)))).spec)).toBe(spec(80));
+    expect(formatForward((await permanent.expose('a', parseSpec(spec(80)))).spec)).toBe(spec(80));
     expect([permanent.failed(), published()]).toEqual([[], [spec(80)]]);
   });
 

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { VmLink } from '../../../host-agent/control/vm-link.ts';
-import { establishLink, LinkIdentity } from '../../../shared/link/link.ts';
+import { establishLink } from '../../../shared/link/establish.ts';
+import { LinkIdentity } from '../../../shared/link/identity.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 
 const log = silentLogger();

@@ -2,8 +2,10 @@
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { decodeHello, encodeHello, type Hello } from '../../../shared/control-codec.ts';
+import { establishLink } from '../../../shared/link/establish.ts';
 import { decodeHandshake, encodeHandshake } from '../../../shared/link/handshake.ts';
-import { establishLink, type Link, LinkIdentity, type LinkOptions } from '../../../shared/link/link.ts';
+import { LinkIdentity } from '../../../shared/link/identity.ts';
+import type { Link, LinkOptions } from '../../../shared/link/link.ts';
 import { proofOf } from '../../../shared/link/proof.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { duplexPair } from '../p9/duplex-pair.ts';

@@ -29,9 +29,9 @@ function port(): [PortEnd, PortEnd] {
   return [a, b];
 }
 
-function session(end: Duplex): Promise<SerialStream> {
+function session(end: Duplex, times = TIMES): Promise<SerialStream> {
   return new Promise((resolve) => {
-    const stream: SerialStream = new SerialStream(end, NOTHING, () => resolve(stream), TIMES);
+    const stream: SerialStream = new SerialStream(end, NOTHING, () => resolve(stream), times);
   });
 }
 
@@ -94,6 +94,29 @@ describe('a stream over a serial port', () => {
     const [error] = await over;
     expect(error.message).toContain('was silent for 0.4 s');
     far.destroy();
+  });
+
+  it('ends with the hypervisor, in the middle of a session', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'portferry-'));
+    const server = createServer({ allowHalfOpen: true }).listen(`${dir}/s`);
+    await once(server, 'listening');
+    const address = parseSerialSocket(`serial+unix://${dir}/s`);
+    const taken = once(server, 'connection') as Promise<[Duplex]>;
+    const quiet = { ...TIMES, beatMs: 60_000 };
+    const dialled = dialSerial(address, new AbortController().signal, quiet);
+    const [chardev] = await taken;
+    const far = await session(chardev, quiet);
+    const near = await dialled;
+    near.write('x');
+    expect(await read(far, 1)).toBe('x'); // all that was sent is read: no reset, but an end
+    const over = once(near, 'error') as Promise<[Error]>;
+    const closed = once(near, 'close').catch(() => {});
+    far.on('error', () => {});
+    chardev.destroy(); // killed: the last words of the other side find nobody (EPIPE)
+    expect((await over)[0].message).toBe('the serial port was lost');
+    await closed;
+    await new Promise((resolve) => server.close(resolve));
+    rmSync(dir, { recursive: true });
   });
 
   it('names a VM that does not answer', async () => {

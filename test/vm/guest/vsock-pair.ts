@@ -37,7 +37,15 @@ export class VsockPair extends Carrier {
     const listen = ['--listen', `vsock://:${port}`, '--peer-cid', '1'];
     const shim = vm.startPortferry('vm-shim', ...listen, ...common);
     const connect = ['--connect', `vsock://local:${port}`, '--api', api, '--lane', lane];
-    const host = startPortferry('host-agent', ...connect, '--unix-directory', folder, ...common);
+    const host = startPortferry(
+      'host-agent',
+      ...connect,
+      '--unix-directory',
+      folder,
+      '--allow-reverse',
+      '127.0.0.1',
+      ...common,
+    );
     const pair = new VsockPair(shim, host, api, lane);
     try {
       await pair.linked();

@@ -11,6 +11,7 @@ import { clockCases } from './clock-cases.ts';
 import type { Containers } from './containers.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
+import { reverseCases } from './reverse-cases.ts';
 import { VsockPair } from './vsock-pair.ts';
 
 const SHAPES = [
@@ -45,6 +46,7 @@ export async function run(cases: Cases, digest: string): Promise<void> {
   for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
     await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
+    await reverseCases(cases, what, pair, vm);
     await pair.close();
   }
   await refusalCases(cases, vm, folder, containers);

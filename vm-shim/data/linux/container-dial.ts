@@ -14,7 +14,7 @@ export interface ContainerDialOwner {
   exhausted(errno: number): void;
 }
 
-/** The dial of a container for a channel; the counterpart of data/dialer.ts. */
+/** The dial of a container for a channel; the counterpart of shared/transport/dial-destination.ts. */
 export class ContainerDial extends StreamDial {
   private readonly container: Target;
   private readonly owner: ContainerDialOwner;

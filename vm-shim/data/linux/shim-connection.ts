@@ -1,6 +1,6 @@
 /**
  * One dedicated stream in a worker: dials its container, and hands both to a Relay, which answers the host. The
- * counterpart of data/incoming.ts and data/dialer.ts.
+ * counterpart of data/incoming.ts and shared/transport/dial-destination.ts.
  */
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';

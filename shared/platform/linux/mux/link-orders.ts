@@ -1,9 +1,11 @@
 /** What the main thread and a worker say to each other about links whose sessions live in workers. */
 import type { ErrorCode } from '../../../errors.ts';
 import type { SessionSettings } from '../../../link/session-settings.ts';
+import type { SocketOrder, SocketReport } from './socket-orders.ts';
 
 /** Main thread to worker. Descriptors that are named are the worker's from then on. */
 export type LinkOrder =
+  | SocketOrder
   /** `early` was read from the stream already. */
   | {
       readonly type: 'link';
@@ -26,6 +28,7 @@ export type LinkOrder =
 
 /** Worker to main thread. What carries `bytes` is answered with as many in `link-dealt-with`. */
 export type LinkReport =
+  | SocketReport
   | {
       readonly type: 'link-control';
       readonly link: number;

@@ -7,6 +7,7 @@ import type {
 } from '../../../link/session-settings.ts';
 import type { Libc } from '../libc.ts';
 import type { LinkOrder, LinkReport } from './link-orders.ts';
+import { MainSockets } from './main-sockets.ts';
 import { takeSocket } from './take-socket.ts';
 
 /** The workers, as far as links need them. */
@@ -19,6 +20,7 @@ export interface LinkWorkers {
 interface Carried {
   readonly worker: number;
   readonly events: CarriedSessionEvents;
+  readonly sockets: MainSockets;
 }
 
 /** Links whose sessions live in workers, seen from the main thread. */
@@ -48,7 +50,11 @@ export class MainLinks {
       this.libc.close(fd);
       throw new BridgeError('LINK_LOST', 'no worker is there to carry the link; it comes back soon');
     }
-    this.links.set(link, { worker, events });
+    const sockets = new MainSockets(this.libc, link, {
+      post: (order) => post(order),
+      give: (fd, order) => this.workers.give(worker, fd, order),
+    });
+    this.links.set(link, { worker, events, sockets });
     const post = (order: LinkOrder): void => {
       if (this.links.has(link)) this.workers.post(worker, order);
     };
@@ -58,6 +64,7 @@ export class MainLinks {
       sendControl: (payload) => post({ type: 'link-control', link, payload: Uint8Array.from(payload) }),
       sendStreamReset: (streamId, errno) => post({ type: 'link-stream-reset', link, streamId, errno }),
       startHeartbeat: (intervalMs) => post({ type: 'link-heartbeat', link, intervalMs }),
+      connect: (socket, target, hooks) => sockets.connect(socket, target, hooks),
       close: (reason) => {
         post({ type: 'link-close', link });
         this.end(link, reason, []);
@@ -68,11 +75,10 @@ export class MainLinks {
   /** @returns whether the report was for us */
   take(report: LinkReport | { readonly type: string }): boolean {
     const known = report as LinkReport;
-    const events = this.links.get(known.link)?.events;
+    const { events, sockets } = this.links.get(known.link) ?? {};
     switch (known.type) {
       case 'link-control':
-        events?.control(Buffer.from(known.payload));
-        this.dealtWith(known.link, known.bytes);
+        events?.control(bufferOf(known.payload), () => this.dealtWith(known.link, known.bytes));
         return true;
       case 'link-stream-reset':
         events?.streamReset(known.streamId, known.errno);
@@ -80,6 +86,13 @@ export class MainLinks {
         return true;
       case 'link-rtt':
         events?.rtt(known.ms);
+        return true;
+      case 'socket-wanted':
+        if (sockets !== undefined) events?.opened(sockets.opened(known));
+        this.dealtWith(known.link, known.bytes);
+        return true;
+      case 'socket-over':
+        sockets?.over(known);
         return true;
       case 'link-over':
         this.end(known.link, new BridgeError(known.code, known.message), known.lately);
@@ -105,5 +118,11 @@ export class MainLinks {
     if (carried === undefined) return;
     this.links.delete(link);
     carried.events.over(reason, lately);
+    carried.sockets.linkOver(reason);
   }
+}
+
+/** The same bytes. */
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

@@ -1,4 +1,4 @@
-import { BridgeError, ERRNO } from '../../../errors.ts';
+import { BridgeError } from '../../../errors.ts';
 import { type SessionSettings, sessionOptions } from '../../../link/session-settings.ts';
 import type { Channel } from '../../../mux/channel.ts';
 import { MuxSession } from '../../../mux/session.ts';
@@ -9,6 +9,7 @@ import type { LinkOrder, LinkReport } from './link-orders.ts';
 import { LinkStream } from './link-stream.ts';
 import { OutBox } from './out-box.ts';
 import { WorkerHeart } from './worker-heart.ts';
+import { WorkerSockets } from './worker-sockets.ts';
 
 /** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
 const SEND_BUFFER_BYTES = 512 * 1024;
@@ -22,28 +23,32 @@ export interface WorkerLink {
   readonly session: MuxSession;
   readonly boxes: LinkBoxes;
   readonly settings: SessionSettings;
+  /** So many bytes of messages wait for the main thread, besides others. */
+  passOn(bytes: number): void;
 }
 
 /** The links of a worker. */
 export class WorkerLinks {
   private readonly reactor: Reactor;
-  private readonly post: (report: LinkReport) => void;
+  private readonly post: (report: LinkReport, transfer?: readonly ArrayBuffer[]) => void;
   private readonly opened: (channel: Channel, link: WorkerLink) => void;
+  private readonly sockets: WorkerSockets;
   private readonly links = new Map<number, WorkerLink & { readonly stream: LinkStream }>();
   private readonly hearts = new Map<number, WorkerHeart>();
   /** The memory of links that are over is used again. */
   private readonly idle: OutBox[] = [];
   private inBox: InBox | undefined;
 
-  /** @param opened gets every channel that a peer opens, to be accepted or refused */
+  /** @param opened gets every channel that a peer opens, to be accepted or refused; else the main thread does */
   constructor(
     reactor: Reactor,
-    post: (report: LinkReport) => void,
-    opened: (channel: Channel, link: WorkerLink) => void,
+    post: (report: LinkReport, transfer?: readonly ArrayBuffer[]) => void,
+    opened?: (channel: Channel, link: WorkerLink) => void,
   ) {
     this.reactor = reactor;
     this.post = post;
-    this.opened = opened;
+    this.sockets = new WorkerSockets(reactor, post);
+    this.opened = opened ?? ((channel, link) => this.sockets.wanted(channel, link));
   }
 
   get(number: number): WorkerLink | undefined {
@@ -52,6 +57,7 @@ export class WorkerLinks {
 
   /** @returns whether the order was for us */
   take(order: LinkOrder | { readonly type: string }): boolean {
+    if (this.sockets.take(order, (number) => this.links.get(number))) return true;
     const known = order as LinkOrder;
     switch (known.type) {
       case 'link':
@@ -103,8 +109,10 @@ export class WorkerLinks {
       open: (channel) => this.opened(channel, link),
       control: (payload) => {
         const bytes = payload.length + MESSAGE_BYTES;
+        const copy = new Uint8Array(payload);
         stream.passOn(bytes);
-        post({ type: 'link-control', link: number, payload: Uint8Array.from(payload), bytes });
+        // Handed over, so that it counts as memory of the thread that frees it.
+        post({ type: 'link-control', link: number, payload: copy, bytes }, [copy.buffer]);
       },
       streamReset: (streamId, errno) => {
         stream.passOn(MESSAGE_BYTES);
@@ -113,7 +121,8 @@ export class WorkerLinks {
       pong: (answer) => this.hearts.get(number)?.pong(answer),
       writable: () => stream.schedule(),
     });
-    const link = { number, session, boxes, settings, stream };
+    const passOn = (bytes: number): void => stream.passOn(bytes);
+    const link = { number, session, boxes, settings, stream, passOn };
     this.links.set(number, link);
     stream.start(session, early);
   }
@@ -128,9 +137,4 @@ export class WorkerLinks {
     });
     this.hearts.set(link, heart);
   }
-}
-
-/** For a side that takes no channels. */
-export function refuseChannel(channel: Channel): void {
-  channel.refuse(ERRNO.EPERM);
 }

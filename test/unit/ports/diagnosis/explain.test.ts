@@ -34,7 +34,7 @@ describe('explain', () => {
       'a process of the user with id 33 has [::]:80, which includes 127.0.0.1:80',
     );
     expect(await said({ where: '127.0.0.1:80', process: { ...nginx, pid: process.pid }, user })).toBe(
-      'this host agent has 127.0.0.1:80',
+      'this process has 127.0.0.1:80',
     );
     expect(await said({ where: '/x', process: undefined, user }, { protocol: 'unix', path: '/x' })).toBe(
       'a process has /x',

@@ -1,23 +1,22 @@
 import { connect, type Socket } from 'node:net';
-import { describeDestination, type TcpDestination, type UnixDestination } from '../../shared/destination.ts';
-import { BridgeError, errnoNumber, messageOf } from '../../shared/errors.ts';
-import type { End } from '../../shared/relay/end.ts';
-import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
-import { whileBacklogIsFull } from '../../shared/transport/full-backlog.ts';
+import { describeDestination, type TcpDestination, type UnixDestination } from '../destination.ts';
+import { BridgeError, errnoNumber, messageOf } from '../errors.ts';
+import { whileBacklogIsFull } from './full-backlog.ts';
 
-/** How long a container may take to accept, milliseconds. */
+/** How long a destination may take to accept, milliseconds. */
 const DIAL_MS = 10_000;
 
 /**
- * Dials a container's TCP port or unix socket.
+ * Dials a TCP port or unix socket: a container, or for a reverse forward a service of the host.
  * @param keepalive of the socket, seconds; undefined for none
+ * @returns the socket, paused, half-open allowed; nothing was read from it
  * @throws BridgeError DIAL_REFUSED, DIAL_TIMEOUT, DIAL_FAILED (with the errno that the system gave) or CANCELLED
  */
-export function dialContainer(
+export function dialDestination(
   destination: TcpDestination | UnixDestination,
   signal: AbortSignal,
   keepalive?: number,
-): Promise<End> {
+): Promise<Socket> {
   return whileBacklogIsFull(() => dialOnce(destination, signal, keepalive));
 }
 
@@ -25,7 +24,7 @@ function dialOnce(
   destination: TcpDestination | UnixDestination,
   signal: AbortSignal,
   keepalive: number | undefined,
-): Promise<End> {
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const what = describeDestination(destination);
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${what} was cancelled`));
@@ -34,6 +33,7 @@ function dialOnce(
         ? { path: destination.path }
         : { host: destination.ip, port: destination.port, noDelay: true };
     const socket = connect({ ...where, allowHalfOpen: true });
+    socket.pause(); // else Node reads ahead once it is connected
     const settle = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', cancel);
@@ -57,13 +57,13 @@ function dialOnce(
     socket.once('connect', () => {
       settle();
       if (keepalive !== undefined) socket.setKeepAlive(true, keepalive * 1000);
-      resolve(new StreamEnd(socket, PLAIN_SOCKET));
+      resolve(socket);
     });
   });
 }
 
 /**
- * Gives up a TCP socket that connects. The kernel may have connected it without Node knowing yet; its container would
+ * Gives up a TCP socket that connects. The kernel may have connected it without Node knowing yet; its server would
  * take a mere close for an end, so it is reset when that shows in the next turn.
  */
 function giveUp(socket: Socket): void {

@@ -1,0 +1,250 @@
+/**
+ * The reverse forwards of one VM. The shim opens their ports: it is told all that are wanted on every new link and after
+ * every change, and answers for each. While there is no link it keeps them open for a while, so they outlive a short loss.
+ */
+import type { Destination } from '../../shared/destination.ts';
+import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import type { Link } from '../../shared/link/link.ts';
+import type { OpenedChannel } from '../../shared/link/linked-socket.ts';
+import { SharedCounters } from '../../shared/link/shared-counters.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { MAX_REVERSE, type ReverseMessage } from '../../shared/reverse-messages.ts';
+import {
+  describePlace,
+  formatReverseSpec,
+  type Place,
+  parseReverseSpec,
+  type ReverseSpec,
+} from '../../shared/reverse-spec.ts';
+import type { DataLimits, Forward } from '../data/forward.ts';
+import { ReverseExit } from '../data/reverse-exit.ts';
+
+/** How long a request waits for the link, and then for the shim's answer, milliseconds. */
+const LINK_MS = 5_000;
+const ANSWER_MS = 10_000;
+/** What the shim could not open again is asked for after this, milliseconds. */
+const RETRY_MS = 5_000;
+
+/** What is needed of a link. */
+export type ReverseLink = Pick<Link, 'has' | 'send'>;
+
+export interface ReverseForwardsOptions {
+  readonly vm: string;
+  readonly limits: DataLimits;
+  /** What is to be dialled for a service of the host. @throws BridgeError POLICY_DENIED */
+  readonly admit: (service: Place) => Place;
+  readonly log: Logger;
+  readonly linkMs?: number;
+  readonly answerMs?: number;
+  readonly retryMs?: number;
+}
+
+class Wanted {
+  readonly id: number;
+  /** With its port resolved as soon as it has one. */
+  spec: ReverseSpec;
+  readonly exit: ReverseExit;
+  granted = false;
+  /** Why it is not open now. */
+  trouble: BridgeError | undefined;
+  /** Settles the request, as long as it waits. */
+  answered: ((error?: BridgeError) => void) | undefined;
+
+  constructor(id: number, spec: ReverseSpec, exit: ReverseExit) {
+    this.id = id;
+    this.spec = spec;
+    this.exit = exit;
+  }
+}
+
+export class ReverseForwards {
+  private readonly options: ReverseForwardsOptions;
+  private readonly wanted = new Map<number, Wanted>();
+  /** Requests that wait for the link. */
+  private readonly waiters = new Set<() => void>();
+  private link: ReverseLink | undefined;
+  /** A link is up, to a shim that cannot do it. */
+  private unable = false;
+  private last = 0;
+  private retry: NodeJS.Timeout | undefined;
+  /** Channels for what nobody published. */
+  private strangers = 0;
+
+  constructor(options: ReverseForwardsOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Has the shim open it.
+   * @throws BridgeError NO_LINK, UNSUPPORTED, LIMIT_REACHED, TIMEOUT, or what the shim says
+   */
+  async open(spec: ReverseSpec): Promise<{ resolved: ReverseSpec; forward: Forward }> {
+    const { vm, admit, limits, log, answerMs = ANSWER_MS } = this.options;
+    if (this.wanted.size >= MAX_REVERSE)
+      throw new BridgeError(
+        'LIMIT_REACHED',
+        `VM "${vm}" has ${MAX_REVERSE} reverse forwards, the most there may be`,
+      );
+    await this.linked();
+    const name = formatReverseSpec(spec);
+    const exit = new ReverseExit({ name, service: () => admit(spec.host), limits, log });
+    const wanted = new Wanted(++this.last, spec, exit);
+    this.wanted.set(wanted.id, wanted);
+    const error = await new Promise<BridgeError | undefined>((resolve) => {
+      const late = new BridgeError('TIMEOUT', `the VM shim did not answer within ${answerMs / 1000} s`);
+      const timer = setTimeout(() => resolve(late), answerMs);
+      wanted.answered = (error) => {
+        clearTimeout(timer);
+        resolve(error);
+      };
+      this.say();
+    });
+    wanted.answered = undefined;
+    if (error !== undefined) {
+      this.remove(wanted);
+      throw error;
+    }
+    wanted.granted = true;
+    return { resolved: wanted.spec, forward: this.forwardOf(wanted) };
+  }
+
+  /** A link is up; it takes the place of any other. */
+  linkUp(link: ReverseLink): void {
+    const known = link.has('reverse');
+    this.link = known ? link : undefined;
+    this.unable = !known;
+    if (!known && this.wanted.size > 0)
+      this.options.log.warn(
+        { vm: this.options.vm },
+        `reverse forwards are down: ${this.unsupported().message}`,
+      );
+    this.say();
+    for (const waiter of [...this.waiters]) waiter();
+  }
+
+  /** The link is down and no other is up. */
+  linkDown(): void {
+    this.link = undefined;
+    this.unable = false;
+    for (const { answered } of this.wanted.values())
+      answered?.(new BridgeError('LINK_LOST', 'the link went down before the VM shim had answered'));
+  }
+
+  /** The shim answers. */
+  take(message: ReverseMessage): void {
+    if (message.type === 'reverse') throw new BridgeError('PROTOCOL', 'the shim wants reverse forwards');
+    const wanted = this.wanted.get(message.id);
+    if (wanted === undefined) return; // it was removed meanwhile
+    if (message.type === 'reversed') this.opened(wanted, message.spec);
+    else this.refused(wanted, new BridgeError(message.code, `in the VM: ${message.text}`));
+  }
+
+  /** The shim has opened a channel for a client. */
+  serve(channel: OpenedChannel): void {
+    const { details, destination } = channel;
+    const wanted = this.wanted.get(details.reverse ?? 0);
+    if (wanted !== undefined && isSame(wanted.spec.host, destination)) return wanted.exit.serve(channel);
+    if (this.strangers++ === 0)
+      this.options.log.warn(
+        { vm: this.options.vm },
+        'the VM wants to reach something on the host that is not published in it: refused, and not logged again',
+      );
+    const denied = new BridgeError('POLICY_DENIED', 'not published in the VM', { errno: ERRNO.EPERM });
+    channel.link({ counters: new SharedCounters(), closed() {} }).dialFailed(denied);
+  }
+
+  close(): void {
+    clearTimeout(this.retry);
+    this.link = undefined;
+  }
+
+  private opened(wanted: Wanted, text: string): void {
+    const spec = parseReverseSpec(text);
+    if (!isSame(spec.host, wanted.spec.host))
+      throw new BridgeError('PROTOCOL', `the shim opened ${text} for ${formatReverseSpec(wanted.spec)}`);
+    wanted.spec = spec;
+    if (wanted.trouble !== undefined) {
+      const { vm, log } = this.options;
+      log.info({ vm, spec: text }, `open after all; it was not because ${wanted.trouble.message}`);
+    }
+    wanted.trouble = undefined;
+    wanted.answered?.();
+  }
+
+  private refused(wanted: Wanted, error: BridgeError): void {
+    if (wanted.answered !== undefined) return wanted.answered(error);
+    const { vm, log, retryMs = RETRY_MS } = this.options;
+    if (wanted.trouble?.code !== error.code)
+      log.warn(
+        { vm, spec: formatReverseSpec(wanted.spec), code: error.code },
+        `not open: ${error.message}; tried again every ${retryMs / 1000} s`,
+      );
+    wanted.trouble = error;
+    this.retry ??= setTimeout(() => {
+      this.retry = undefined;
+      this.say();
+    }, retryMs).unref();
+  }
+
+  private forwardOf(wanted: Wanted): Forward {
+    const down = () => (this.link === undefined ? 'no link' : undefined);
+    const trouble = () => (wanted.trouble === undefined ? undefined : `not open: ${wanted.trouble.message}`);
+    return {
+      close: async ({ now }) => {
+        this.remove(wanted);
+        if (now) wanted.exit.stop();
+      },
+      stats: () => wanted.exit.stats(),
+      get state() {
+        return down() ?? trouble();
+      },
+    };
+  }
+
+  private remove(wanted: Wanted): void {
+    if (this.wanted.delete(wanted.id)) this.say();
+  }
+
+  /** Tells the shim all that is wanted. */
+  private say(): void {
+    const forwards = [...this.wanted.values()].map(({ id, spec }) => ({ id, spec: formatReverseSpec(spec) }));
+    this.link?.send({ type: 'reverse', forwards });
+  }
+
+  /** Resolves when there is a link that can do it. */
+  private async linked(): Promise<void> {
+    if (this.link === undefined && !this.unable) await this.untilUp();
+    if (this.unable) throw this.unsupported();
+  }
+
+  private untilUp(): Promise<void> {
+    const { vm, linkMs = LINK_MS } = this.options;
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.waiters.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.waiters.delete(done);
+        const why = `no link to VM "${vm}" for ${linkMs / 1000} s: is portferry vm-shim running there?`;
+        reject(new BridgeError('NO_LINK', why));
+      }, linkMs);
+      this.waiters.add(done);
+    });
+  }
+
+  private unsupported(): BridgeError {
+    return new BridgeError(
+      'UNSUPPORTED',
+      `the shim of VM "${this.options.vm}" cannot publish services of the host: it is a vpnkit, or an older portferry`,
+    );
+  }
+}
+
+function isSame(service: Place, destination: Destination | Place): boolean {
+  return (
+    service.protocol === destination.protocol &&
+    describePlace(service) === describePlace(destination as Place)
+  );
+}

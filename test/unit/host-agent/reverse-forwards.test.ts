@@ -1,0 +1,160 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ReverseForwards, type ReverseLink } from '../../../host-agent/control/reverse-forwards.ts';
+import { LIMITS, VmLimits } from '../../../host-agent/vm-limits.ts';
+import type { ControlMessage } from '../../../shared/control-codec.ts';
+import { BridgeError } from '../../../shared/errors.ts';
+import { Limit } from '../../../shared/limit.ts';
+import type { LinkedSocketHooks, OpenedChannel } from '../../../shared/link/linked-socket.ts';
+import { silentLogger } from '../../../shared/logger.ts';
+import type { ReverseMessage } from '../../../shared/reverse-messages.ts';
+import { formatReverseSpec, parseReverseSpec } from '../../../shared/reverse-spec.ts';
+import { until } from '../../helpers/processes.ts';
+
+const log = silentLogger();
+const spec = (port: number, service = 1) =>
+  parseReverseSpec(`reverse:tcp:127.0.0.1:${service}:tcp:127.0.0.1:${port}`);
+const limits = new VmLimits({} as never, {
+  vm: 'a',
+  alone: true,
+  defaults: LIMITS,
+  connections: new Limit('connections', 100, log),
+  log,
+});
+
+let reverse: ReverseForwards;
+let said: Array<ControlMessage & { type: 'reverse' }>;
+let link: ReverseLink;
+
+const start = (more: object = {}) => {
+  reverse = new ReverseForwards({ vm: 'a', limits, admit: (service) => service, log, ...more });
+};
+const sets = () => said.map(({ forwards }) => forwards.map(({ id, spec }) => `${id} ${spec}`));
+const answer = (message: ReverseMessage) => reverse.take(message);
+const opened = (id: number, port: number, service = 1) =>
+  answer({ type: 'reversed', id, spec: formatReverseSpec(spec(port, service)) });
+const made = async (port: number, resolved = port) => {
+  const opening = reverse.open(spec(port));
+  await until('the request', () => said.length > 0);
+  opened(said.at(-1)!.forwards.at(-1)!.id, resolved);
+  return opening;
+};
+
+/** A channel of the VM; what becomes of it. */
+const channel = (id: number | undefined, port = 1) => {
+  const fate: { errno?: number; hooks?: LinkedSocketHooks } = {};
+  const opened: OpenedChannel = {
+    destination: { protocol: 'tcp', ip: '127.0.0.1', port },
+    details: id === undefined ? {} : { reverse: id },
+    link: (hooks) => {
+      fate.hooks = hooks;
+      const end = (error: BridgeError): void => {
+        fate.errno = error.errno;
+        hooks.closed(error);
+      };
+      return { stop: end, dialled: (socket) => socket.destroy(), dialFailed: end };
+    },
+  };
+  reverse.serve(opened);
+  return fate;
+};
+
+beforeEach(() => {
+  said = [];
+  link = { has: () => true, send: (message) => void said.push(message as (typeof said)[0]) };
+  start();
+  reverse.linkUp(link);
+  said = [];
+});
+
+describe('ReverseForwards', () => {
+  it('asks the shim for all that is wanted, and knows the port that it took', async () => {
+    const { resolved, forward } = await made(0, 4000);
+    expect(formatReverseSpec(resolved)).toBe('reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:4000');
+    expect(forward.state).toBeUndefined();
+    await made(5000);
+    expect(sets()).toEqual([
+      ['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:0'],
+      ['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:4000', '2 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:5000'],
+    ]);
+    await forward.close({ now: false });
+    expect(sets().at(-1)).toEqual(['2 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:5000']);
+  });
+
+  it('passes on why the shim refuses, and wants it no longer', async () => {
+    const opening = reverse.open(spec(80));
+    await until('the request', () => said.length > 0);
+    answer({ type: 'reverse-refused', id: 1, code: 'PORT_IN_USE', text: 'sshd has it' });
+    await expect(opening).rejects.toMatchObject({ code: 'PORT_IN_USE', message: 'in the VM: sshd has it' });
+    expect(sets().at(-1)).toEqual([]);
+  });
+
+  it('waits for the link, and says when there is none, or one that cannot do it', async () => {
+    reverse.linkDown();
+    const waiting = reverse.open(spec(80));
+    reverse.linkUp(link);
+    await until('the request', () => said.some(({ forwards }) => forwards.length === 1));
+    opened(1, 80);
+    await waiting;
+    start({ linkMs: 1 });
+    await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'NO_LINK' });
+    reverse.linkUp({ ...link, has: () => false });
+    await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  it('a shim that never answers, and a link that is lost meanwhile, end the request', async () => {
+    start({ answerMs: 1 });
+    reverse.linkUp(link);
+    await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'TIMEOUT' });
+    start();
+    reverse.linkUp(link);
+    said = [];
+    const opening = reverse.open(spec(80));
+    await until('the request', () => said.length > 0);
+    reverse.linkDown();
+    await expect(opening).rejects.toMatchObject({ code: 'LINK_LOST' });
+  });
+
+  it('says all again on a new link, and tells what is not open there', async () => {
+    start({ retryMs: 1 });
+    reverse.linkUp(link);
+    const { forward } = await made(80);
+    reverse.linkDown();
+    expect(forward.state).toBe('no link');
+    said = [];
+    reverse.linkUp(link);
+    expect(sets()).toEqual([['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80']]);
+    answer({ type: 'reverse-refused', id: 1, code: 'PORT_IN_USE', text: 'taken' });
+    expect(forward.state).toBe('not open: in the VM: taken');
+    await until('another try', () => said.length === 2);
+    opened(1, 80);
+    expect(forward.state).toBeUndefined();
+  });
+
+  it('dials nothing but what is published, whatever the VM asks for', async () => {
+    await made(80);
+    for (const fate of [channel(undefined), channel(2), channel(1, 22), channel(0)])
+      expect(fate.errno).toBe(1);
+    expect(channel(1).hooks).toBeDefined();
+  });
+
+  it('dials nothing that the policy allows no longer', async () => {
+    const admit = () => {
+      throw new BridgeError('POLICY_DENIED', 'no');
+    };
+    start({ admit });
+    reverse.linkUp(link);
+    const { forward } = await made(80);
+    const fate = channel(1);
+    await until('the refusal', () => fate.errno !== undefined);
+    expect(forward.stats()).toMatchObject({ connections: 1, active: 0, dial_failures: 1 });
+  });
+
+  it('a shim that opens another service than was asked for breaks the protocol', async () => {
+    const opening = reverse.open(spec(80)).catch(() => {});
+    await until('the request', () => said.length > 0);
+    expect(() => opened(1, 80, 2)).toThrow('for reverse:tcp:127.0.0.1:1:');
+    expect(() => answer({ type: 'reverse', forwards: [] })).toThrow('wants reverse forwards');
+    reverse.linkDown();
+    await opening;
+  });
+});

@@ -1,0 +1,77 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { ControlTurns } from '../../../shared/link/control-turns.ts';
+
+const text = (payload: Buffer): string => payload.toString();
+
+/** Each message takes so long, milliseconds of a clock of its own. */
+function turnsOf(costMs: number) {
+  let clock = 0;
+  const events: string[] = [];
+  const failures: unknown[] = [];
+  const turns = new ControlTurns(
+    (payload) => {
+      clock += costMs;
+      if (text(payload) === 'bad') throw new Error('bad');
+      events.push(text(payload));
+    },
+    (error) => {
+      failures.push(error);
+      turns.end();
+    },
+    () => clock,
+  );
+  const say = (...messages: string[]): void => {
+    for (const each of messages) turns.take(Buffer.from(each), () => events.push(`${each} done`));
+  };
+  return { turns, events, failures, say };
+}
+
+it('deals with a few messages at once', () => {
+  const { turns, events, say } = turnsOf(0.5);
+  say('a', 'b');
+  expect(events).toEqual(['a', 'a done', 'b', 'b done']);
+  expect(turns.full).toBe(false);
+});
+
+it('leaves turns of the event loop to others when there are many, and keeps their order', async () => {
+  const { turns, events, say } = turnsOf(1);
+  const names = Array.from({ length: 7 }, (_, index) => `m${index}`);
+  say(...names);
+  const dealt = [];
+  while (turns.full) {
+    dealt.push(events.length / 2);
+    await turn();
+  }
+  expect(dealt).toEqual([2, 4, 6]);
+  expect(events).toEqual(names.flatMap((name) => [name, `${name} done`]));
+});
+
+it('one that comes while others wait is behind them', async () => {
+  const { turns, events, say } = turnsOf(2);
+  say('a', 'b');
+  await turn();
+  say('c');
+  while (turns.full) await turn();
+  expect(events).toEqual(['a', 'a done', 'b', 'b done', 'c', 'c done']);
+});
+
+it('what is wrong is thrown at once, or told when its turn comes; nothing behind it is dealt with', async () => {
+  const once = turnsOf(1);
+  expect(() => once.say('bad')).toThrow('bad');
+  const later = turnsOf(1);
+  later.say('a', 'b', 'bad', 'c');
+  while (later.turns.full) await turn();
+  expect(later.failures).toHaveLength(1);
+  expect(later.events).toEqual(['a', 'a done', 'b', 'b done']);
+});
+
+it('when the link is over the rest is dropped', async () => {
+  const { turns, events, say } = turnsOf(2);
+  say('a', 'b');
+  turns.end();
+  say('c');
+  await turn();
+  await turn();
+  expect(events).toEqual(['a', 'a done']);
+});

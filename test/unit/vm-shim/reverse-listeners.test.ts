@@ -1,0 +1,131 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ControlMessage } from '../../../shared/control-codec.ts';
+import { Limit } from '../../../shared/limit.ts';
+import { silentLogger } from '../../../shared/logger.ts';
+import { type ReverseLink, ReverseListeners } from '../../../vm-shim/control/reverse-listeners.ts';
+import { until } from '../../helpers/processes.ts';
+import { connectTo, fateOf, refuses } from '../../helpers/stream-client.ts';
+
+const log = silentLogger();
+const spec = (port: number, service = 1) => `reverse:tcp:127.0.0.1:${service}:tcp:127.0.0.1:${port}`;
+const portOf = (text: string): number => Number(text.split(':').at(-1));
+
+class FakeLink implements ReverseLink {
+  readonly heard: ControlMessage[] = [];
+  /** Of whom clients were carried. */
+  readonly carried: Array<number | undefined> = [];
+  readonly peer: ReverseLink['peer'];
+
+  constructor(instance: string) {
+    this.peer = { instance } as ReverseLink['peer'];
+  }
+
+  send(message: ControlMessage): void {
+    this.heard.push(message);
+  }
+
+  connect(
+    ...[socket, { details }, hooks]: Parameters<ReverseLink['connect']>
+  ): ReturnType<ReverseLink['connect']> {
+    this.carried.push(details.reverse);
+    socket.destroy();
+    setImmediate(() => hooks.closed(undefined));
+    return { stop() {} };
+  }
+
+  /** The answer to the number, by now. */
+  opened(id: number): Promise<string> {
+    return until(`an answer for ${id}`, () => {
+      const last = this.heard.findLast((message) => 'id' in message && message.id === id);
+      return last?.type === 'reversed' && last.spec;
+    });
+  }
+}
+
+describe('ReverseListeners', () => {
+  let listeners: ReverseListeners;
+  const limit = new Limit('connections', 10, log);
+  const start = (more: object = {}) => {
+    listeners = new ReverseListeners({ limit, running: new Set(), log, ...more });
+  };
+  const linked = (instance: string): FakeLink => {
+    const link = new FakeLink(instance);
+    listeners.linkUp(link);
+    return link;
+  };
+  const want = (link: FakeLink, ...forwards: Array<[number, string]>) =>
+    listeners.take({ type: 'reverse', forwards: forwards.map(([id, spec]) => ({ id, spec })) }, link);
+  afterEach(() => listeners.close());
+
+  it('opens what is wanted, keeps what still is, and closes the rest', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)], [2, spec(0)]);
+    const [first, second] = [await link.opened(1), await link.opened(2)];
+    want(link, [1, first], [3, spec(0, 2)]);
+    await link.opened(3);
+    expect(await refuses(portOf(second))).toBe(true);
+    const client = await connectTo(portOf(first));
+    await until('the client to be carried', () => link.carried.length === 1);
+    expect(link.carried).toEqual([1]);
+    client.destroy();
+    want(link);
+    await until('it to be closed', () => refuses(portOf(first)));
+  });
+
+  it('says who has a port', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const port = portOf(await link.opened(1));
+    want(link, [1, spec(port)], [2, spec(port, 2)]);
+    const refused = await until('a refusal', () => link.heard.find(({ type }) => type === 'reverse-refused'));
+    expect(refused).toMatchObject({ id: 2, code: 'PORT_IN_USE' });
+    expect((refused as { text: string }).text).toContain('this process has');
+  });
+
+  it('keeps ports over a lost link; the next host agent takes them over', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)], [2, spec(0)]);
+    const [kept, lost] = [await link.opened(1), await link.opened(2)];
+    listeners.linkDown(link);
+    const early = await connectTo(portOf(kept));
+    const next = linked('b');
+    want(next, [7, kept]);
+    expect(await next.opened(7)).toBe(kept);
+    await until(
+      'the client that waits to be carried',
+      () => next.carried.length === 1 || link.carried.length === 1,
+    );
+    expect(await refuses(portOf(lost))).toBe(true);
+    early.destroy();
+  });
+
+  it('what one host agent has, another that is there cannot take', async () => {
+    start();
+    const [link, other] = [linked('a'), linked('b')];
+    want(link, [1, spec(0)]);
+    const taken = await link.opened(1);
+    want(other, [1, taken]);
+    await until('a refusal', () => other.heard.some(({ type }) => type === 'reverse-refused'));
+    expect(await refuses(portOf(taken))).toBe(false);
+  });
+
+  it('without a link clients wait and are then reset, and after a while the ports close', async () => {
+    start({ graceMs: 300, waitMs: 1 });
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const port = portOf(await link.opened(1));
+    listeners.linkDown(link);
+    expect((await fateOf(await connectTo(port))).how).toBe('ECONNRESET');
+    await until('the port to be closed', () => refuses(port));
+    expect(limit.used).toBe(0);
+  });
+
+  it('takes no answers', () => {
+    start();
+    const message = { type: 'reversed', id: 1, spec: spec(1) } as const;
+    expect(() => listeners.take(message, linked('a'))).toThrow('is not for a VM shim');
+  });
+});
