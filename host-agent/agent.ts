@@ -90,9 +90,10 @@ async function compose(
   const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
   const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
-  const open = (vm: string, spec: PortSpec) => {
+  const open = (vm: string, spec: PortSpec, onState?: () => void) => {
     const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
-    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine, wildcard });
+    const common = { allocator, log, wildcard, onState };
+    return openForward(spec, { ...common, links: links.get(vm)!, limits, vm, engine });
   };
   const reverse = new Map<string, ReverseForwards>();
   const openReverse = (vm: string, spec: ReverseSpec) => reverse.get(vm)!.open(spec);

@@ -17,6 +17,9 @@ export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.met
 /** For what has another subject than the engine: each worker takes a tenth of a second of a core to start. */
 export const ONE_WORKER: readonly string[] = ['--workers', '1'];
 
+/** Outside of Linux's ephemeral ports, so that a port that is free for a moment is not somebody's connection then. */
+const PORT_RANGE = '16384-32767';
+
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -229,6 +232,7 @@ export class Pair {
     const args = [lane === 'shim-dialled' ? '--listen' : '--connect', linkUrl, '--control', controlUrl];
     args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
     if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
+    if (!this.hostOptions.includes('--port-range')) args.push('--port-range', PORT_RANGE);
     args.push('--log-level', 'debug', ...this.workers(this.hostOptions));
     this.host = this.group.start('host-agent', ...args, ...this.hostOptions);
     return this.host;

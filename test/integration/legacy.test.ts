@@ -380,8 +380,10 @@ describe('a vpnkit on the host', () => {
     await peer.wait(FIRST, WINDOW);
     peer.data(FIRST, Buffer.alloc(WINDOW_BYTES + 1));
     await until('the link to be lost', () => peer.ended);
-    const line = logLines(shim.stderr()).find(({ lately }) => lately !== undefined);
-    expect(line?.msg).toContain('window overrun');
+    const line = await until('the log line', () =>
+      logLines(shim.stderr()).find(({ lately }) => lately !== undefined),
+    );
+    expect(line.msg).toContain('window overrun');
     await until('the container to be let go', () => sink.sockets.size === 0);
 
     const next = await dial();

@@ -101,7 +101,7 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
   });
 
   it('the hypervisor ends: the host agent goes on, and dials the next one', async () => {
-    const port = await publish(echo);
+    const port = await published.echo();
     const open = await connectTo(port);
     open.write('open');
     await readExactly(open, 4);
