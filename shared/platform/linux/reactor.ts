@@ -16,6 +16,7 @@ import { systemError } from './errno.ts';
 import type { Ledger } from './ledger.ts';
 import type { Libc } from './libc.ts';
 import { PipePool } from './pipe-pool.ts';
+import { Shortage } from './shortage.ts';
 import { Sockets } from './sockets.ts';
 
 /** Who is told about a descriptor. Flags are those of epoll(7). */
@@ -49,6 +50,7 @@ export class Reactor {
   /** For one read followed by its write; nothing is kept in it. */
   readonly buffer: Piece;
   readonly arena: Arena;
+  readonly shortage: Shortage;
   /** Milliseconds of a clock that never runs backwards, as of the last wake-up. */
   now = performance.now();
   private readonly epoll: Epoll;
@@ -65,8 +67,9 @@ export class Reactor {
   /** Aborted streams that wait for their peer; a stop waits for them. */
   lingering = 0;
 
-  constructor(libc: Libc, ledger: Ledger) {
+  constructor(libc: Libc, ledger: Ledger, shortage = new Shortage()) {
     this.libc = libc;
+    this.shortage = shortage;
     this.ledger = ledger;
     this.arena = new Arena(libc, ARENA_BYTES);
     this.sockets = new Sockets(libc, this.arena);
