@@ -89,9 +89,9 @@ async function compose(
   );
   const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
-  const open = (vm: string, spec: PortSpec) => {
-    const limits = limitsOf.get(vm)!;
-    return openForward(spec, { links: links.get(vm)!, limits, allocator, log, vm, engine, wildcard });
+  const open = (vm: string, spec: PortSpec, onState?: () => void) => {
+    const common = { allocator, log, wildcard, onState };
+    return openForward(spec, { ...common, links: links.get(vm)!, limits: limitsOf.get(vm)!, vm, engine });
   };
   const reverse = new Map<string, ReverseForwards>();
   const openReverse = (vm: string, spec: ReverseSpec) => reverse.get(vm)!.open(spec);

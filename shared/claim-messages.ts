@@ -51,6 +51,11 @@ export function refusalOf(id: number, error: unknown): Refusal {
   return { id, code, text: text.slice(0, MAX_REASON) };
 }
 
+/** Why a claim is over that somebody on the host has removed. @param spec with its ports resolved */
+export function removedOnHost(spec: string): BridgeError {
+  return new BridgeError('CANCELLED', `${spec} was removed on the host`);
+}
+
 /** The message that a decoded map is; undefined when it is none of these. @throws BridgeError PROTOCOL */
 export function readClaimMessage(map: Record<string, unknown>): ClaimMessage | undefined {
   const { type } = map;

@@ -33,6 +33,8 @@ export interface ClaimRequest {
   readonly quiet?: boolean;
   /** Told when the claim is dropped, by whomever; not when the host agent stops. @param why if it was not asked for */
   readonly onReleased?: (why?: BridgeError) => void;
+  /** Told when `state` of the claim is another one. */
+  readonly onState?: () => void;
 }
 
 export interface Claim {
@@ -47,7 +49,7 @@ export interface Claim {
   stats(): Record<string, number>;
 }
 
-type Open<Spec> = (vm: string, spec: Spec) => Promise<Opened<Spec>>;
+type Open<Spec> = (vm: string, spec: Spec, onState?: () => void) => Promise<Opened<Spec>>;
 interface Opened<Spec> {
   readonly resolved: Spec;
   readonly forward: Forward;
@@ -133,7 +135,10 @@ export class ForwardTable {
     throw refused;
   }
 
-  private async openAdmitted(policy: Policy, { vm, spec }: ClaimRequest): Promise<Opened<ForwardSpec>> {
+  private async openAdmitted(
+    policy: Policy,
+    { vm, spec, onState }: ClaimRequest,
+  ): Promise<Opened<ForwardSpec>> {
     if (spec.protocol === 'reverse') {
       policy.admitService(vm, spec.host);
       if (this.openReverse === undefined)
@@ -142,7 +147,7 @@ export class ForwardTable {
     }
     const admitted = await policy.admit(vm, spec);
     this.refuseTaken(vm, admitted);
-    const open = (spec: PortSpec) => this.open(vm, spec);
+    const open = (spec: PortSpec) => this.open(vm, spec, onState);
     return openFreePort(admitted, policy.freePorts(vm), open).catch((error) =>
       this.unboundTwin(vm, spec, admitted, error),
     );

@@ -4,7 +4,7 @@
  * another instance says hello, so that a VM that started anew is not refused by its own ghost.
  */
 import { setImmediate as othersTurn } from 'node:timers/promises';
-import { MAX_CLAIMS, refusal, type WantedClaim } from '../../shared/claim-messages.ts';
+import { MAX_CLAIMS, refusal, removedOnHost, type WantedClaim } from '../../shared/claim-messages.ts';
 import type { ControlMessage } from '../../shared/control-codec.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { Link } from '../../shared/link/link.ts';
@@ -167,6 +167,7 @@ export class ShimClaims {
         vm,
         spec: parseSpec(held.asked),
         onReleased: (why) => this.ended(held, why),
+        onState: () => held.dropped || this.grant(held),
       });
     } catch (error) {
       if (!held.dropped) this.held.delete(held.id);
@@ -176,11 +177,10 @@ export class ShimClaims {
     if (!held.dropped) this.grant(held);
   }
 
-  /** Says that it is published; while its port is being opened that comes later. */
+  /** Says that it is published, or what else is to be said of it now; while its port is being opened that comes later. */
   private grant({ id, claim, resolved: spec }: Held): void {
     if (claim === undefined || spec === undefined) return;
-    const note = claim.stats().not_bound === 1 ? 'not bound: the host has no IPv6' : '';
-    this.answer({ type: 'claimed', id, spec, note });
+    this.answer({ type: 'claimed', id, spec, note: noteOf(claim) });
   }
 
   /** Somebody else has removed it from the table. */
@@ -188,8 +188,7 @@ export class ShimClaims {
     if (held.dropped) return;
     held.dropped = true;
     this.held.delete(held.id);
-    const text = `${held.resolved ?? held.asked} was removed on the host`;
-    this.answer(refusal(held.id, why ?? new BridgeError('CANCELLED', text)));
+    this.answer(refusal(held.id, why ?? removedOnHost(held.resolved ?? held.asked)));
   }
 
   private dropAll(now: boolean): void {
@@ -218,4 +217,11 @@ export class ShimClaims {
   private answer(message: ControlMessage): void {
     this.link?.send(message);
   }
+}
+
+/** What is special about a claim, for people in the VM. */
+function noteOf(claim: Claim): string {
+  if (claim.stats().not_bound === 1) return 'not bound: the host has no IPv6';
+  const state = claim.state();
+  return state === undefined ? '' : `published by the host agent, ${state}`;
 }

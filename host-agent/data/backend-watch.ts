@@ -35,6 +35,8 @@ export interface BackendWatchOptions {
   /** Dials the container, and lets it go at once. @throws BridgeError UNSUPPORTED where nobody can tell; why it failed */
   readonly probe: (active: ActiveLink, signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
+  /** Told when `state` is another one. */
+  readonly onState?: (() => void) | undefined;
 }
 
 export class BackendWatch {
@@ -60,6 +62,7 @@ export class BackendWatch {
     if (!this.listening || !isUnreachable(errno) || this.cancel.signal.aborted) return;
     this.listening = false;
     this.options.port.refuse();
+    this.options.onState?.();
     void this.wait();
   }
 
@@ -81,6 +84,7 @@ export class BackendWatch {
         await delay(ms, undefined, { signal, ref: false });
       }
       this.listening = true;
+      this.options.onState?.();
       log.info({ forward: name }, 'the container listens, and so does the host port');
     } catch (error) {
       if (!signal.aborted) log.error({ forward: name, err: error }, 'waiting for the container ended');

@@ -26,6 +26,8 @@ export interface ServeOptions {
   /** Counts the connections of all ports of a forward. */
   readonly limit: Limit;
   readonly log: Logger;
+  /** Told when the `state` of the forward is another one. */
+  readonly onState?: (() => void) | undefined;
 }
 
 /** What taking a host port takes. */

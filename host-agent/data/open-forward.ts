@@ -25,6 +25,8 @@ export interface OpenForwardOptions {
   readonly engine: HostEngine | undefined;
   /** Takes TCP ports that are denied at one address only, on the portable engine. */
   readonly wildcard: WildcardPorts | undefined;
+  /** Told when the `state` of the forward is another one. */
+  readonly onState?: (() => void) | undefined;
 }
 
 interface Opened {

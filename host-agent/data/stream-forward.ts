@@ -36,6 +36,8 @@ export interface StreamForwardOptions {
   readonly waitingPort?: BackendPort;
   /** Told why a client's dial has failed. */
   readonly dialFailed?: (errno: number) => void;
+  /** Told when `state` is another one. */
+  readonly onState?: (() => void) | undefined;
 }
 
 export class StreamForward implements Forward {
@@ -60,10 +62,10 @@ export class StreamForward implements Forward {
     const { idleTimeout } = options.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout);
     reservation.start((socket) => this.serve(socket));
-    const { waitingPort: port, name, links, destination, log } = options;
+    const { waitingPort: port, name, links, destination, log, onState } = options;
     if (port === undefined) return;
     const probe = (active: ActiveLink, signal: AbortSignal) => probeTunnel(active, { destination, signal });
-    this.watch = new BackendWatch({ name, port, links, probe, log });
+    this.watch = new BackendWatch({ name, port, links, probe, log, onState });
   }
 
   get state(): string | undefined {

@@ -5,7 +5,7 @@ import { P9Client, type P9ClientOptions } from '../p9/client.ts';
 export interface ClaimedPort {
   /** The spec as the server made it out: free ports and ranges filled in. */
   readonly resolved: string;
-  /** Resolves when the claim is over: with nothing after `release`, else with what ended the connection. */
+  /** Resolves when the claim is over: with nothing after `release`, else with what ended it, or the connection. */
   readonly closed: Promise<BridgeError | undefined>;
   /** Ends the claim and the connection. Resolves when the server has released it; may be called twice. */
   release(): Promise<void>;
@@ -16,6 +16,8 @@ export type ClaimPortOptions = Pick<P9ClientOptions, 'dialect'> & {
   readonly signal?: AbortSignal;
 };
 
+/** How often `ctl` is read again: its answer is another one when somebody else has ended the claim. Milliseconds. */
+const LOOK_MS = 1_000;
 /** Far more than any answer has. */
 const ANSWER_BYTES = 4096;
 
@@ -40,7 +42,11 @@ export async function claimPort(
   try {
     const client = await P9Client.connect(stream, options);
     const ctl = await request(client, name, spec);
-    return { resolved: ctl.resolved, closed: client.closed, release: releaser(client, ctl.fid) };
+    return {
+      resolved: ctl.resolved,
+      closed: untilEnded(client, ctl.fid),
+      release: releaser(client, ctl.fid),
+    };
   } catch (error) {
     stream.destroy();
     if (signal?.aborted) throw new BridgeError('CANCELLED', `${spec}: given up`, { cause: error });
@@ -62,12 +68,49 @@ async function request(
   const taken = await client.write(fid, 0, bytes);
   if (taken !== bytes.length)
     throw new BridgeError('REFUSED', `${taken} of ${bytes.length} bytes of the request were taken`);
-  const answer = Buffer.from(await client.read(fid, 0, ANSWER_BYTES))
+  return { fid, resolved: resolvedOf(await readAnswer(client, fid)) };
+}
+
+async function readAnswer(client: P9Client, ctl: number): Promise<string> {
+  return Buffer.from(await client.read(ctl, 0, ANSWER_BYTES))
     .toString()
     .trimEnd();
-  if (answer.startsWith('OK ')) return { fid, resolved: answer.slice('OK '.length) };
+}
+
+/** @throws BridgeError what the answer says */
+function resolvedOf(answer: string): string {
+  if (answer.startsWith('OK ')) return answer.slice('OK '.length);
   const reason = answer.startsWith('ERROR ') ? answer.slice('ERROR '.length) : `unexpected answer: ${answer}`;
   throw errorOfText(reason, 'REFUSED');
+}
+
+/** Resolves with what has ended a claim: an answer that is another one, or the connection, which is closed then. */
+function untilEnded(client: P9Client, ctl: number): Promise<BridgeError | undefined> {
+  return new Promise((resolve) => {
+    let timer: NodeJS.Timeout | undefined;
+    let over = false;
+    const settle = (why: BridgeError | undefined): void => {
+      over = true;
+      clearTimeout(timer);
+      resolve(why);
+      client.close();
+    };
+    const lookLater = (): void => {
+      if (!over) timer = setTimeout(look, LOOK_MS);
+    };
+    const look = async (): Promise<void> => {
+      // A connection that is over says so below.
+      const answer = await readAnswer(client, ctl).catch(() => undefined);
+      try {
+        if (answer !== undefined) resolvedOf(answer);
+        lookLater();
+      } catch (error) {
+        settle(error as BridgeError);
+      }
+    };
+    void client.closed.then(settle);
+    lookLater();
+  });
 }
 
 function releaser(client: P9Client, ctl: number): () => Promise<void> {

@@ -3,6 +3,8 @@
  * shim passes the wish on. The tree only keeps the claim for as long as its ctl file is held.
  */
 
+import type { BridgeError } from '../errors.ts';
+
 /** One wish that was granted. */
 export interface PortClaim {
   /** The spec as it came out, ports 0 and ranges filled in; goes to the client after `OK `. */
@@ -11,6 +13,8 @@ export interface PortClaim {
   status(): string;
   /** Counters for the `stats` file, one `key value` line each. */
   stats(): Record<string, number | string>;
+  /** Resolves when somebody else has ended it, with why; never where its holder has. */
+  readonly ended?: Promise<BridgeError>;
   /** Ends it. May be called twice. @param options `now`: running connections are ended as well */
   release(options?: { now?: boolean }): Promise<void>;
 }

@@ -5,9 +5,10 @@
  *      │                  └───────► failed ──┤ the writer's ctl closed, entry removed, tree closed
  *      └── 10 s without an open ctl ─────────┴──► gone
  *
+ * What is active fails when somebody else ends it, as another policy of the host does.
  * Only one request is ever made in an entry, and only the ctl file that wrote it ends it by closing, so that others may look.
  */
-import { BridgeError, messageOf } from '../errors.ts';
+import { BridgeError, messageOf, textWithCode } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { p9Error } from '../p9/error-text.ts';
 import { attemptClaim, type Outcome } from './claim-attempt.ts';
@@ -169,11 +170,18 @@ export class Entry {
 
   /** An entry that ends cancels its attempt, so what is granted here has an entry to live in. */
   private decided(spec: string, outcome: Outcome): void {
-    if (outcome.kind === 'granted') this.change({ kind: 'active', spec, claim: outcome.claim });
+    if (outcome.kind === 'granted') this.granted(spec, outcome.claim);
     else if (outcome.kind === 'refused') this.change({ kind: 'failed', spec, message: outcome.message });
     else if (outcome.kind === 'late') this.change({ kind: 'failed', spec, message: this.lateText(spec) });
     else if (!this.gone)
       this.change({ kind: 'failed', spec, message: `${spec}: the request was cancelled [CANCELLED]` });
+  }
+
+  private granted(spec: string, claim: PortClaim): void {
+    this.change({ kind: 'active', spec, claim });
+    void claim.ended?.then((why) => {
+      if (this.state.kind === 'active') this.change({ kind: 'failed', spec, message: textWithCode(why) });
+    });
   }
 
   private lateText(spec: string): string {

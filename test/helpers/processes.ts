@@ -14,6 +14,12 @@ import { callApi, type ForwardList, listForwards } from './api.ts';
 const OUTPUT = import.meta.url.endsWith('.ts') ? '../../dist/' : '../../';
 export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.meta.url));
 
+/** For what has another subject than the engine: each worker takes a tenth of a second of a core to start. */
+export const ONE_WORKER: readonly string[] = ['--workers', '1'];
+
+/** Outside of Linux's ephemeral ports, so that a port that is free for a moment is not somebody's connection then. */
+const PORT_RANGE = '16384-32767';
+
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -231,6 +237,7 @@ export class Pair {
     const args = [lane === 'shim-dialled' ? '--listen' : '--connect', linkUrl, '--control', controlUrl];
     args.push('--api', api, '--lane', wireLane(lane), '--engine', engine);
     if (!this.hostOptions.includes('--config')) args.push('--unix-directory', this.dir);
+    if (!this.hostOptions.includes('--port-range')) args.push('--port-range', PORT_RANGE);
     args.push('--log-level', 'debug', ...this.workers(this.hostOptions));
     this.host = this.group.start('host-agent', ...args, ...this.hostOptions);
     return this.host;
@@ -292,10 +299,10 @@ export class Pair {
     return this.group.close();
   }
 
-  /** Who names no engine has another subject, for which one worker will do: each takes a tenth of a second to start. */
-  private workers(options: readonly string[]): string[] {
+  /** Who names no engine has another subject. */
+  private workers(options: readonly string[]): readonly string[] {
     const told = options.includes('--workers') || options.includes('--config');
-    return this.engine === 'auto' && !told ? ['--workers', '1'] : [];
+    return this.engine === 'auto' && !told ? ONE_WORKER : [];
   }
 
   private async exposeFull(spec: string): Promise<string> {

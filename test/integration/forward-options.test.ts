@@ -1,8 +1,26 @@
 /** The options of a forward at every door; what they do is in carried/options.ts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { hostPort, loopback, Pair, runPortferry } from '../helpers/processes.ts';
-import { roundTrip } from '../helpers/stream-client.ts';
+import { P9Client } from '../../shared/p9/client.ts';
+import { hostPort, loopback, Pair, runPortferry, until } from '../helpers/processes.ts';
+import { connectTo, fateOfNew, roundTrip } from '../helpers/stream-client.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
+
+/** What the `status` files of a control filesystem hold, of all entries. */
+async function statusOf(url: string): Promise<string> {
+  const socket = await connectTo(url.slice('unix://'.length));
+  const client = await P9Client.connect(socket);
+  const root = await client.walk([]);
+  await client.open(root, 'read');
+  const entries = (await client.readdir(root)).filter(({ directory }) => directory);
+  const texts = entries.map(async ({ name }) => {
+    const fid = await client.walk([name, 'status']);
+    await client.open(fid, 'read');
+    return `${Buffer.from(await client.read(fid, 0, 4_096))}`;
+  });
+  const all = (await Promise.all(texts)).join('');
+  client.close();
+  return all;
+}
 
 describe('the doors', () => {
   let pair: Pair;
@@ -41,6 +59,22 @@ describe('the doors', () => {
     } finally {
       await server.close();
     }
+  });
+
+  it.each(['controlUrl', 'portFsUrl'] as const)('status shows who waits (%s)', async (tree) => {
+    const gone = await tcpEcho();
+    await gone.close();
+    const { spec, running } = await pair.claim(`${loopback('tcp', gone.port)}?wait=listening`, pair[tree]);
+    const shown = (text: RegExp) =>
+      until(`status to say ${text}`, async () => text.test(await statusOf(pair[tree])));
+    await shown(/^resolved .*\?wait=listening\nforward .*, waiting\n/m);
+    const server = await tcpEcho(gone.port);
+    await shown(/^forward .*, listening\n/m);
+    expect(await roundTrip(hostPort(spec), 'hello')).toBe('hello');
+    await server.close();
+    expect((await fateOfNew(hostPort(spec))).how).toBe('ECONNRESET');
+    await shown(/^forward .*, waiting\n/m);
+    expect(await running.kill()).toBe(0);
   });
 
   it.each([

@@ -3,15 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { listForwards } from '../helpers/api.ts';
 import { type EngineName, lanesAndEngines } from '../helpers/engines.ts';
-import { type LaneChoice, loopback, Pair, type Running, until } from '../helpers/processes.ts';
+import { type LaneChoice, loopback, ONE_WORKER, Pair, type Running, until } from '../helpers/processes.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
 import { serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
 /** Intervals of a test are short, so a peer is dead after 0.6 s. */
-const BEAT = ['--heartbeat', '0.2'];
+const BEAT = ['--heartbeat', '0.2', ...ONE_WORKER];
 /** For links that are to live on a busy machine. */
-const SLOWER_BEAT = ['--heartbeat', '0.5'];
+const SLOWER_BEAT = ['--heartbeat', '0.5', ...ONE_WORKER];
 const DEAD = 'the peer was silent for 0.6 s';
 
 interface Case {
@@ -82,16 +82,21 @@ describe('a host agent that was stopped itself', () => {
   it.concurrent.each(lanesAndEngines.filter(([lane]) => lane === 'multiplexed'))(
     'does not take what it has slept through for silence: %s lane, %s engine',
     async (lane, engine) =>
-      withPair(lane, engine, { shim: ['--heartbeat', '60'], host: SLOWER_BEAT }, async (pair) => {
-        await until('a measured round trip', async () => (await vm(pair)).rttMs !== undefined);
-        pair.host.child.kill('SIGSTOP');
-        await delay(3_000); // more than three intervals, and a jump
-        pair.host.child.kill('SIGCONT');
-        // Longer than a silent peer would be given now.
-        await delay(2_000);
-        expect((await vm(pair)).up).toBe(true);
-        expect(linkEnds(pair.host)).toBe(0);
-      }),
+      withPair(
+        lane,
+        engine,
+        { shim: ['--heartbeat', '60', ...ONE_WORKER], host: SLOWER_BEAT },
+        async (pair) => {
+          await until('a measured round trip', async () => (await vm(pair)).rttMs !== undefined);
+          pair.host.child.kill('SIGSTOP');
+          await delay(3_000); // more than three intervals, and a jump
+          pair.host.child.kill('SIGCONT');
+          // Longer than a silent peer would be given now.
+          await delay(2_000);
+          expect((await vm(pair)).up).toBe(true);
+          expect(linkEnds(pair.host)).toBe(0);
+        },
+      ),
   );
 });
 

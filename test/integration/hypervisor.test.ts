@@ -8,6 +8,7 @@ import {
   hostPort,
   logLines,
   loopback,
+  ONE_WORKER,
   ProcessGroup,
   type Running,
   until,
@@ -44,9 +45,9 @@ describe.each([
     const [at, url, port] = place(dir);
     const hostSide = join(dir, at!);
     const api = join(dir, 'api.sock');
-    let shim = group.start('vm-shim', '--listen', group.unixUrl('vm.sock'));
+    let shim = group.start('vm-shim', ...ONE_WORKER, '--listen', group.unixUrl('vm.sock'));
     let hypervisor = await startHypervisor(kind, hostSide, join(dir, 'vm.sock'));
-    const host = group.start('host-agent', '--connect', `${url}${port}`, '--api', api);
+    const host = group.start('host-agent', ...ONE_WORKER, '--connect', `${url}${port}`, '--api', api);
     const { vms } = await untilLinked(host, api);
     expect(vms[0]).toMatchObject({ lane });
 
@@ -90,7 +91,7 @@ describe.each([
     expect((await fate).how).toBe('ECONNRESET');
     rmSync(kind === 'hyperkit' ? join(dir, 'connect') : hostSide, { force: true });
     await until('the link to be down', async () => (await listForwards(api)).vms.every(({ up }) => !up));
-    shim = group.start('vm-shim', '--listen', group.unixUrl('vm.sock'));
+    shim = group.start('vm-shim', ...ONE_WORKER, '--listen', group.unixUrl('vm.sock'));
     await until('the shim', () => shim.stderr().includes('the VM shim listens'));
     hypervisor = await startHypervisor(kind, hostSide, join(dir, 'vm.sock'));
     await untilLinked(host, api);
@@ -102,7 +103,7 @@ describe.each([
     group = new ProcessGroup();
     const { dir } = group;
     const [at, url] = place(dir);
-    const host = group.start('host-agent', '--connect', `${url}5001`);
+    const host = group.start('host-agent', ...ONE_WORKER, '--connect', `${url}5001`);
     await until('no hypervisor', () => warnings(host).includes('there is no such socket'));
     await startHypervisor(kind, join(dir, at!), join(dir, 'vm.sock'));
     await until('the refusal', () => warnings(host).includes('nobody listens on port 5001 in the VM'));
@@ -114,9 +115,9 @@ describe.each([
     const { dir } = group;
     const [, url, port] = place(dir);
     const api = join(dir, 'api.sock');
-    const host = group.start('host-agent', '--listen', `${url}${port}`, '--api', api);
+    const host = group.start('host-agent', ...ONE_WORKER, '--listen', `${url}${port}`, '--api', api);
     const path = kind === 'hyperkit' ? `${dir}/00000002.00001388` : `${dir}/vsock.sock_5000`;
-    group.start('vm-shim', '--connect', `unix://${path}`);
+    group.start('vm-shim', ...ONE_WORKER, '--connect', `unix://${path}`);
     const { vms } = await untilLinked(host, api);
     expect(vms[0]).toMatchObject({ lane });
   });

@@ -7,6 +7,7 @@ import {
   hostPort,
   logLines,
   loopback,
+  ONE_WORKER,
   ProcessGroup,
   type Running,
   until,
@@ -76,8 +77,8 @@ describe('a vpnkit in the VM', () => {
         join(group.dir, 'vm.sock'),
       ),
     );
-    const connect = ['--connect', group.unixUrl('vm.sock')];
-    host = group.start('host-agent', ...connect, '--api', api, '--log-level', 'debug', ...args);
+    const common = ['--connect', group.unixUrl('vm.sock'), '--log-level', 'debug', ...ONE_WORKER];
+    host = group.start('host-agent', ...common, '--api', api, ...args);
   };
 
   const expose = async (spec: string): Promise<{ spec: string; port: number }> => {
@@ -255,7 +256,8 @@ describe('a vpnkit on the host', () => {
   let shim: Running;
 
   const start = async (...args: string[]): Promise<VpnkitPeer> => {
-    shim = group.start('vm-shim', '--listen', group.unixUrl('shim.sock'), '--log-level', 'debug', ...args);
+    const common = ['--listen', group.unixUrl('shim.sock'), '--log-level', 'debug', ...ONE_WORKER];
+    shim = group.start('vm-shim', ...common, ...args);
     return dial();
   };
 
@@ -378,8 +380,10 @@ describe('a vpnkit on the host', () => {
     await peer.wait(FIRST, WINDOW);
     peer.data(FIRST, Buffer.alloc(WINDOW_BYTES + 1));
     await until('the link to be lost', () => peer.ended);
-    const line = logLines(shim.stderr()).find(({ lately }) => lately !== undefined);
-    expect(line?.msg).toContain('window overrun');
+    const line = await until('the log line', () =>
+      logLines(shim.stderr()).find(({ lately }) => lately !== undefined),
+    );
+    expect(line.msg).toContain('window overrun');
     await until('the container to be let go', () => sink.sockets.size === 0);
 
     const next = await dial();

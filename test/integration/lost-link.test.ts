@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { listForwards } from '../helpers/api.ts';
 import { type EngineName, engines } from '../helpers/engines.ts';
 import { LinkWire } from '../helpers/link-wire.ts';
-import { logLines, loopback, Pair, until } from '../helpers/processes.ts';
+import { logLines, loopback, ONE_WORKER, Pair, until } from '../helpers/processes.ts';
 import { connectTo, fateOf, readAll, readExactly, refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
@@ -38,7 +38,7 @@ async function start(
   ...options: string[]
 ): Promise<Wired> {
   let wire: LinkWire | undefined;
-  const pair = await Pair.start(lane, engine, [], options, (each) => {
+  const pair = await Pair.start(lane, engine, ONE_WORKER, [...ONE_WORKER, ...options], (each) => {
     wire = new LinkWire(join(each.dir, 'wire.sock'), pathOf(each.shimUrl));
     each.linkUrl = each.group.unixUrl('wire.sock');
     void wire.mend();

@@ -85,14 +85,16 @@ describe('every way in', () => {
   });
 
   it('keeps to ports, destinations and counts', async () => {
-    const range = [`${echo.port - 1}`, `${echo.port + 1}`];
+    // Below the ephemeral ports, where connections of others are.
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const range = [`${first}`, `${first + 7}`];
     await start(
       '[vm.default.policy]',
       `ports = ["${range[0]}", "${range[1]}"]`,
       `destinations = ["127.0.0.1:${echo.port}"]`,
       'max-forwards = 1',
     );
-    await expect(pair.expose(loopback('tcp', 1, echo.port + 1))).rejects.toThrow(
+    await expect(pair.expose(loopback('tcp', 1, first))).rejects.toThrow(
       /127.0.0.1:1 in the VM may not be dialled: destinations/,
     );
     await expect(pair.expose(loopback('tcp', echo.port, 1))).rejects.toThrow(/POLICY_DENIED.*ports = /);
@@ -131,13 +133,14 @@ describe('another policy', () => {
     const stays = await pair.expose(loopback('tcp', echo.port));
     const goes = await pair.expose(wildcard());
     const claimed = await pair.claim(wildcard(), pair.portFsUrl);
+    const onHost = await pair.claim(wildcard(), pair.controlUrl);
     const running = await connectTo(stays.port);
     write('[policy]', 'bnd = []');
     pair.host.child.kill('SIGHUP');
     const { level, msg } = await logged('stays as it was');
     expect(level).toBe(50);
     expect(msg).toContain(`${file}:3: unknown key policy.bnd; did you mean bind?`);
-    expect(await published()).toHaveLength(3);
+    expect(await published()).toHaveLength(4);
 
     write('[policy]', 'bind = ["127.0.0.0/8"]');
     pair.host.child.kill('SIGHUP');
@@ -149,6 +152,12 @@ describe('another policy', () => {
     await until('the VM shim to hear of it', () =>
       pair.shim.stderr().includes('ended by the host: policy of VM'),
     );
+    for (const claim of [claimed, onHost]) {
+      expect(await claim.running.exited).toBe(1);
+      const why = `portferry claim: ${claim.spec} is no longer published: policy of VM "default": `;
+      expect(claim.running.stderr()).toContain(why);
+      expect(claim.running.stderr()).toContain('bind = ["127.0.0.0/8"] ([policy]) [POLICY_DENIED]');
+    }
     // It was made through the API, so it is kept for a policy that allows it.
     const { forwards } = await listForwards(pair.api);
     const kept = forwards.find(({ spec }) => spec === goes.spec);

@@ -2,12 +2,11 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { callApi, listForwards } from '../helpers/api.ts';
+import { listForwards } from '../helpers/api.ts';
 import { whyNotLinux } from '../helpers/engines.ts';
 import {
-  hostPort,
   logLines,
-  loopback,
+  ONE_WORKER,
   ProcessGroup,
   type Running,
   runPortferry,
@@ -15,11 +14,8 @@ import {
   untilLinked,
 } from '../helpers/processes.ts';
 import type { PseudoTerminal } from '../helpers/pseudo-terminal.ts';
+import { Published } from '../helpers/published.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
-import { digestOf, receiveBytes, sendBytes } from '../helpers/test-bytes.ts';
-
-const TOTAL = 2_000_000;
 
 /** One client at a time, as QEMU has it. What the VM wrote last while nobody was there reaches the next client. */
 class Chardev {
@@ -53,11 +49,10 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
   let chardev: Chardev;
   let shim: Running;
   let host: Running;
-  let echo: StreamServer;
-  let digest: StreamServer;
+  const published = new Published(api);
 
   const startShim = () => group.start('vm-shim', '--listen', `serial://${terminal.path}`);
-  const startHost = () => group.start('host-agent', '--connect', url, '--api', api);
+  const startHost = () => group.start('host-agent', ...ONE_WORKER, '--connect', url, '--api', api);
   const linked = () => until('the link', async () => (await listForwards(api)).vms.every(({ up }) => up));
 
   beforeAll(async () => {
@@ -69,44 +64,31 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
     host = startHost();
     const { vms } = await untilLinked(host, api);
     expect(vms[0]).toMatchObject({ lane: 'multiplexed' });
-    echo = await serveStreams((socket) => socket.pipe(socket));
-    digest = await serveStreams((socket) => {
-      void receiveBytes(socket).then(({ digest }) => socket.end(digest));
-    });
   });
   afterAll(async () => {
     await group.close();
-    await echo?.close();
-    await digest?.close();
+    await published.close();
     chardev?.server.close();
     terminal?.close();
   });
 
-  async function publish(container: StreamServer): Promise<number> {
-    const { body } = await callApi(api, 'POST', { spec: loopback('tcp', container.port) });
-    return hostPort((body as { spec: string }).spec);
-  }
-
   it('carries connections, half-closes kept', async () => {
-    expect(await roundTrip(await publish(echo), 'hello')).toBe('hello');
-    const upload = await connectTo(await publish(digest));
-    sendBytes(upload, 1, TOTAL);
-    expect((await readExactly(upload, 64)).toString()).toBe(digestOf(1, TOTAL));
+    await published.check(2_000_000);
   });
 
   it('comes back on the same descriptor when the host agent is another one, killed in the middle', async () => {
-    const clients = await Promise.all([connectTo(await publish(echo)), connectTo(await publish(echo))]);
+    const clients = await Promise.all([connectTo(await published.echo()), connectTo(await published.echo())]);
     for (const client of clients) client.write(Buffer.alloc(1_000_000, 'x'));
     await readExactly(clients[0]!, 1_000);
     await host.kill('SIGKILL');
     host = startHost();
     await untilLinked(host, api);
-    expect(await roundTrip(await publish(echo), 'again')).toBe('again');
+    expect(await roundTrip(await published.echo(), 'again')).toBe('again');
     expect(shim.child.exitCode).toBeNull();
   });
 
   it('comes back when the shim is another one; clients of the old one are reset', async () => {
-    const port = await publish(echo);
+    const port = await published.echo();
     const open = await connectTo(port);
     open.write('open');
     await readExactly(open, 4);
@@ -119,7 +101,7 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
   });
 
   it('the hypervisor ends: the host agent goes on, and dials the next one', async () => {
-    const port = await publish(echo);
+    const port = await published.echo();
     const open = await connectTo(port);
     open.write('open');
     await readExactly(open, 4);

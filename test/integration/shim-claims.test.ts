@@ -116,13 +116,14 @@ describe('a claim in the tree of the shim', () => {
     const kept = await claimInVm(loopback('tcp', other.port));
     const spec = loopback('tcp', echo.port, port);
     expect((await runPortferry('unexpose', spec, '--api', pair.api)).code).toBe(0);
-    await until('the shim to know', () => pair.shim.stderr().includes('was removed on the host'));
+    expect(await running.exited).toBe(1);
+    expect(running.stderr()).toContain(`${spec} was removed on the host [CANCELLED]`);
+    expect(pair.shim.stderr()).toContain(`ended by the host: ${spec} was removed on the host`);
     await pair.host.kill('SIGKILL');
     pair.startHost();
     await published(1);
     await until('the other port to work again', () => works(kept.port));
     expect(await refuses(port)).toBe(true);
-    expect(await running.kill('SIGTERM')).toBe(0);
   });
 });
 

@@ -6,51 +6,37 @@ import { establishLink } from '../../shared/link/establish.ts';
 import { LinkIdentity } from '../../shared/link/identity.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { TwoWay } from '../../shared/transport/two-way.ts';
-import { callApi, listForwards } from '../helpers/api.ts';
+import { listForwards } from '../helpers/api.ts';
 import {
-  hostPort,
   logLines,
-  loopback,
+  ONE_WORKER,
   PROGRAM,
   ProcessGroup,
   type Running,
   until,
   untilLinked,
 } from '../helpers/processes.ts';
+import { Published } from '../helpers/published.ts';
 import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
-import { digestOf, receiveBytes, sendBytes } from '../helpers/test-bytes.ts';
 
-const TOTAL = 8_000_000;
 const logged = (running: Running) => logLines(running.stderr()).map(({ msg }) => msg ?? '');
 
 describe('exec: and stdio:', () => {
   const group = new ProcessGroup();
   const api = join(group.dir, 'api.sock');
   let host: Running;
-  let echo: StreamServer;
-  let digest: StreamServer;
+  const published = new Published(api);
 
   beforeAll(async () => {
     const url = `exec:'${process.execPath}' "${PROGRAM}" vm-shim --listen stdio:`;
-    host = group.start('host-agent', '--connect', url, '--api', api);
+    host = group.start('host-agent', ...ONE_WORKER, '--connect', url, '--api', api);
     const { vms } = await untilLinked(host, api);
     expect(vms[0]).toMatchObject({ lane: 'multiplexed' });
-    echo = await serveStreams((socket) => socket.pipe(socket));
-    digest = await serveStreams((socket) => {
-      void receiveBytes(socket).then(({ digest }) => socket.end(digest));
-    });
   });
   afterAll(async () => {
     await group.close();
-    await echo?.close();
-    await digest?.close();
+    await published.close();
   });
-
-  async function publish(container: StreamServer): Promise<number> {
-    const { body } = await callApi(api, 'POST', { spec: loopback('tcp', container.port) });
-    return hostPort((body as { spec: string }).spec);
-  }
 
   /** The shim's pid, as its log says it on its stderr, which the host agent logs. */
   const shimPid = () =>
@@ -59,15 +45,12 @@ describe('exec: and stdio:', () => {
       .at(-1)!.childPid as number;
 
   it('carries connections, half-closes kept, and logs what the program writes to stderr', async () => {
-    expect(await roundTrip(await publish(echo), 'hello')).toBe('hello');
-    const upload = await connectTo(await publish(digest));
-    sendBytes(upload, 1, TOTAL);
-    expect((await readExactly(upload, 64)).toString()).toBe(digestOf(1, TOTAL));
+    await published.check(8_000_000);
     expect(logged(host).some((line) => line.includes('the VM shim listens'))).toBe(true);
   });
 
   it('the death of the program resets its clients, says why, and it is started again', async () => {
-    const port = await publish(echo);
+    const port = await published.echo();
     const open = await connectTo(port);
     open.write('open');
     await readExactly(open, 4);
@@ -105,7 +88,7 @@ describe('what goes wrong', () => {
     ],
   ])('%s', async (url, why) => {
     const group = new ProcessGroup();
-    const host = group.start('host-agent', '--connect', url);
+    const host = group.start('host-agent', ...ONE_WORKER, '--connect', url);
     await until(why, () => logged(host).some((line) => line.includes(why)));
     await group.close();
   });

@@ -13,6 +13,7 @@ import { engines } from '../helpers/engines.ts';
 import {
   hostPort,
   loopback,
+  ONE_WORKER,
   ProcessGroup,
   type Running,
   runPortferry,
@@ -36,8 +37,7 @@ function newToken(name: string): string {
   return path;
 }
 
-// A worker more makes no other links.
-const COMMON = ['--log-level', 'debug', '--workers', '1'];
+const COMMON = ['--log-level', 'debug', ...ONE_WORKER];
 const shim = (url: string, ...args: string[]): Running =>
   group.start('vm-shim', '--listen', url, ...COMMON, ...args);
 const host = (...args: string[]): Running => group.start('host-agent', '--api', api, ...COMMON, ...args);
@@ -92,7 +92,7 @@ describe.each(engines.slice(-1))('%s engine', (engine) => {
     const url = group.unixUrl('host.sock');
     const onHost = host('--listen', `a=${url}`, '--token-file', `a=${ours}`, '--engine', engine);
     await until('the host', () => onHost.stderr().includes('is ready'));
-    const args = ['vm-shim', '--connect', url, '--engine', engine, '--workers', '1', '--token-file'];
+    const args = ['vm-shim', '--connect', url, '--engine', engine, ...ONE_WORKER, '--token-file'];
     const stranger = group.start(...args, theirs);
     const failures = async () => vmOf(await listForwards(api), 'a').authFailures > 0;
     await until('a refusal', failures);

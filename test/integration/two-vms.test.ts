@@ -6,6 +6,7 @@ import {
   hostPort,
   logLines,
   loopback,
+  ONE_WORKER,
   ProcessGroup,
   type Running,
   runPortferry,
@@ -16,8 +17,6 @@ import { connectTo, fateOf, readAll, readExactly } from '../helpers/stream-clien
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 import { udpEcho, udpPeer } from '../helpers/udp-peer.ts';
-
-const ONE_WORKER = ['--workers', '1'];
 
 let group: ProcessGroup;
 let api: string;

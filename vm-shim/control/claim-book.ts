@@ -68,6 +68,7 @@ export class ClaimBook implements PortDoor {
         resolved,
         status: () => wish.status(this.link !== undefined),
         stats: () => ({}),
+        ended: wish.ended,
         release: (options) => this.release(wish, options?.now ?? false),
       };
     } catch (error) {
@@ -142,6 +143,7 @@ export class ClaimBook implements PortDoor {
     if (!granted || published) this.wishes.delete(id);
     if (!granted) return;
     if (published) {
+      wish.end(error);
       this.log.warn({ spec: wish.spec, code: error.code }, `ended by the host: ${error.message}`);
       return;
     }

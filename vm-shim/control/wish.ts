@@ -7,6 +7,8 @@ export class Wish {
   spec: string;
   /** Resolves with the resolved spec, rejects when the first answer is a refusal. */
   readonly answered: Promise<string>;
+  /** Resolves when somebody on the host has ended what was granted. */
+  readonly ended: Promise<BridgeError>;
   /** It was granted once. */
   granted = false;
   /** It was granted over the link that is up. */
@@ -16,6 +18,7 @@ export class Wish {
   private refusal: BridgeError | undefined;
   private resolve!: (spec: string) => void;
   private reject!: (error: BridgeError) => void;
+  end!: (why: BridgeError) => void;
 
   constructor(id: number, spec: string) {
     this.id = id;
@@ -23,6 +26,9 @@ export class Wish {
     this.answered = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
+    });
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
     });
   }
 

@@ -36,6 +36,8 @@ export interface LinuxForwardOptions {
   readonly engine: HostEngine;
   readonly order: ForwardOrder;
   readonly listener: Listener;
+  /** Told when `state` is another one. */
+  readonly onState?: (() => void) | undefined;
 }
 
 /**
@@ -89,11 +91,12 @@ export class LinuxForward implements Forward {
   }
 
   private watchContainer(): BackendWatch {
-    const { name, destination, links, log, engine, order } = this.options;
+    const { name, destination, links, log, engine, order, onState } = this.options;
     return new BackendWatch({
       name,
       links,
       log,
+      onState,
       port: engine.waitingPort(order),
       probe: (active, signal) =>
         active.link.carried === undefined

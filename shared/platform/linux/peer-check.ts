@@ -6,10 +6,10 @@ import { cidOf } from './sockaddr.ts';
 export class PeerCheck {
   private readonly peers: PeerCids;
   private readonly refused: Int32Array;
-  private readonly log: WorkerLog;
+  private readonly log: Pick<WorkerLog, 'debug' | 'warn'>;
 
   /** @param refused one cell that all threads share */
-  constructor(peers: PeerCids, refused: Int32Array, log: WorkerLog) {
+  constructor(peers: PeerCids, refused: Int32Array, log: Pick<WorkerLog, 'debug' | 'warn'>) {
     this.peers = peers;
     this.refused = refused;
     this.log = log;

@@ -1,5 +1,6 @@
 import { bulk } from './bulk.ts';
 import { halfCloses } from './half-close.ts';
+import { kills } from './kill.ts';
 import { manyAtOnce } from './many.ts';
 import { options } from './options.ts';
 import { resets } from './reset.ts';
@@ -7,7 +8,7 @@ import { reverseForwards } from './reverse.ts';
 import { slowReaders } from './slow-reader.ts';
 import { datagrams } from './udp.ts';
 
-/** All that every lane of every engine has to do. The last one takes another VM shim. */
+/** All that every lane of every engine has to do. The last ones take other processes. */
 export const everything = [
   manyAtOnce,
   halfCloses,
@@ -17,4 +18,5 @@ export const everything = [
   options,
   reverseForwards,
   datagrams,
+  kills,
 ];

@@ -19,10 +19,12 @@ function watched(
   held = true,
 ) {
   const said: string[] = [];
+  const states: string[] = [];
   let probes = 0;
-  const watch = new BackendWatch({
+  const watch: BackendWatch = new BackendWatch({
     name: 'a forward',
     log: silentLogger(),
+    onState: () => void states.push(watch.state),
     links: {
       whenUp: async () => {
         if (world.link === false) throw new BridgeError('NO_LINK', 'no link');
@@ -44,7 +46,7 @@ function watched(
     },
   });
   watches.push(watch);
-  return { watch, said, probes: () => probes };
+  return { watch, said, states, probes: () => probes };
 }
 
 const listening = (watch: BackendWatch) => until('it to listen', () => watch.state === 'listening');
@@ -52,7 +54,7 @@ const listening = (watch: BackendWatch) => until('it to listen', () => watch.sta
 describe('BackendWatch', () => {
   it('goes from waiting to listening with the container, and back with a client that it refuses', async () => {
     const world = { up: false };
-    const { watch, said, probes } = watched(world);
+    const { watch, said, states, probes } = watched(world);
     await until('a few probes', () => probes() >= 3);
     expect([watch.state, said]).toEqual(['waiting', []]);
     world.up = true;
@@ -69,6 +71,7 @@ describe('BackendWatch', () => {
     world.up = true;
     await listening(watch);
     expect(said).toEqual(['listen', 'refuse', 'listen']);
+    expect(states).toEqual(['listening', 'waiting', 'listening']);
   });
 
   it('says that the port is not held, and goes on when somebody else has taken it', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { BridgeError } from '../../../shared/errors.ts';
 import { claimPort } from '../../../shared/portfs/claim-port.ts';
 import { DIALECTS } from '../p9/arbitraries.ts';
 import { turns } from '../p9/raw-session.ts';
@@ -29,6 +30,21 @@ describe.each(DIALECTS)('over %s', (dialect) => {
     });
     await served;
     expect(server.entries.used).toBe(0);
+  });
+
+  it('what somebody else ends is over, with why', async () => {
+    const { door, server, dial } = servePorts();
+    const { near, served } = dial();
+    const claim = await claimPort(near, 'web', SPEC, { dialect });
+    door.end.get(RESOLVED)!(new BridgeError('POLICY_DENIED', 'policy of VM "a": not this one'));
+    expect(await claim.closed).toMatchObject({
+      code: 'POLICY_DENIED',
+      message: 'policy of VM "a": not this one',
+    });
+    await served;
+    expect(near.destroyed).toBe(true);
+    expect(server.entries.used).toBe(0);
+    await claim.release();
   });
 
   it('a name that is in use', async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { BridgeError } from '../../../shared/errors.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { Entry } from '../../../shared/portfs/entry.ts';
 import { FakeDoor } from './fake-door.ts';
@@ -248,4 +249,32 @@ it('status keeps to one line for each thing, whatever the texts hold', async () 
   expect(entry.status()).toMatch(
     /^state failed\nrequest tcp:a\nerror two lines \[PORT_IN_USE\]\nsince [^\n]*\n$/,
   );
+});
+
+it('fails when somebody else ends what was granted, and releases nothing more', async () => {
+  const { door, entry } = make();
+  const ctl = {};
+  entry.ctlOpened();
+  await entry.request(ctl, REQUEST, door, quiet);
+  expect(await entry.answer(quiet)).toBe(`OK ${SPEC}\n`);
+  door.end.get(SPEC)!(new BridgeError('POLICY_DENIED', 'policy of VM "a": not this one'));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(await entry.answer(quiet)).toBe('ERROR policy of VM "a": not this one [POLICY_DENIED]\n');
+  expect(entry.status()).toMatch(
+    /^state failed\nrequest tcp:a\nerror policy of VM "a": not this one \[POLICY_DENIED\]\nsince /,
+  );
+  await entry.ctlClosed(ctl);
+  expect(entry.gone).toBe(true);
+  expect(door.events).toEqual([`bind ${SPEC}`]);
+});
+
+it('stays gone when somebody else ends afterwards what it had', async () => {
+  const { door, entry } = make();
+  const ctl = {};
+  entry.ctlOpened();
+  await entry.request(ctl, REQUEST, door, quiet);
+  await entry.ctlClosed(ctl);
+  door.end.get(SPEC)!(new BridgeError('CANCELLED', 'late'));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(entry.status()).toMatch(/^state gone\n/);
 });

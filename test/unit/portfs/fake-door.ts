@@ -16,6 +16,8 @@ export class FakeDoor implements PortDoor {
   readonly asked: Asked[] = [];
   /** Let the test answer. */
   manual = false;
+  /** Ends what was granted, as somebody else does. */
+  readonly end = new Map<string, (why: BridgeError) => void>();
   /** Releases wait for this. */
   releasing: Promise<void> = Promise.resolve();
 
@@ -42,6 +44,7 @@ export class FakeDoor implements PortDoor {
       resolved,
       status: () => 'listening',
       stats: () => ({ connections: 3, 'bytes-in': 12345 }),
+      ended: new Promise((resolve) => this.end.set(resolved, resolve)),
       release: async (options) => {
         this.bound.delete(resolved);
         this.events.push(`release ${resolved}${options?.now ? ' now' : ''}`);

@@ -1,23 +1,13 @@
 import { createServer } from 'node:net';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { allLanesAndEngines } from '../helpers/engines.ts';
-import { loopback, Pair, until } from '../helpers/processes.ts';
-import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-client.ts';
-import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
-import { tcpEcho } from '../helpers/tcp-echo.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { loopback, until } from '../../helpers/processes.ts';
+import { connectTo, fateOf, readExactly, refuses, roundTrip } from '../../helpers/stream-client.ts';
+import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
+import { tcpEcho } from '../../helpers/tcp-echo.ts';
+import type { Carrier } from './carrier.ts';
 
 const RELEASE_MS = 1_000;
 const RESET_MS = 5_000;
-
-/** Whether connecting to a loopback port is refused. */
-async function refuses(port: number): Promise<boolean> {
-  try {
-    (await connectTo(port)).destroy();
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
-  }
-}
 
 /** Whether another process can have the port now. */
 function isFree(port: number): Promise<boolean> {
@@ -38,14 +28,13 @@ function worksAgain(port: number): Promise<boolean> {
   );
 }
 
-describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
-  let pair: Pair;
+export function kills(carrier: Carrier): void {
+  const { lane } = carrier;
   let echo: StreamServer;
   /** Sends without end to whoever connects. */
   let source: StreamServer;
 
   beforeAll(async () => {
-    pair = await Pair.start(lane, engine);
     echo = await tcpEcho();
     source = await serveStreams((socket) => {
       const block = Buffer.alloc(64 * 1024);
@@ -58,17 +47,16 @@ describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
   });
 
   afterAll(async () => {
-    await pair?.close();
     await Promise.all([echo?.close(), source?.close()]);
   });
 
-  beforeEach(() => pair.restart());
+  beforeEach(() => carrier.pair.restart());
   afterEach(() => until('the container to be left alone', () => echo.sockets.size === 0));
 
   // Who opened the streams makes no difference to a claim.
   if (lane !== 'shim-dialled') {
     it('kill -9 of a claim frees its port within a second', async () => {
-      const { running, port } = await pair.claim(loopback('tcp', echo.port));
+      const { running, port } = await carrier.pair.claim(loopback('tcp', echo.port));
       expect(await roundTrip(port, 'served')).toBe('served');
       const dead = new Promise((resolve) => running.child.once('exit', resolve));
       void running.kill('SIGKILL');
@@ -82,7 +70,7 @@ describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     });
 
     it('SIGTERM ends a claim with exit 0, and its port is free', async () => {
-      const { running, port, spec } = await pair.claim(loopback('tcp', echo.port));
+      const { running, port, spec } = await carrier.pair.claim(loopback('tcp', echo.port));
       const client = await connectTo(port);
       client.write('one');
       await readExactly(client, 3);
@@ -92,15 +80,15 @@ describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       client.write('two');
       expect((await readExactly(client, 3)).toString()).toBe('two');
       client.destroy();
-      const again = await pair.claim(spec);
+      const again = await carrier.pair.claim(spec);
       expect(again.port).toBe(port);
       expect(await again.running.kill('SIGINT')).toBe(0);
     });
   }
 
   it('kill -9 of the shim resets running clients, and the forward works with the next shim', async () => {
-    const { port } = await pair.expose(loopback('tcp', echo.port));
-    const bulk = await pair.expose(loopback('tcp', source.port));
+    const { port } = await carrier.pair.expose(loopback('tcp', echo.port));
+    const bulk = await carrier.pair.expose(loopback('tcp', source.port));
     const idle = await Promise.all(Array.from({ length: 5 }, () => connectTo(port)));
     for (const client of idle) {
       client.write('hello');
@@ -113,70 +101,70 @@ describe.each(allLanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     });
     await until('the transfers to run', () => busy.every(({ bytesRead }) => bytesRead > 1_000_000));
     const begun = performance.now();
-    await pair.shim.kill('SIGKILL');
+    await carrier.pair.shim.kill('SIGKILL');
     const ends = await Promise.all(fates);
     expect(ends.map(({ how }) => how)).toEqual(ends.map(() => 'ECONNRESET'));
     const took = Math.max(...ends.map(({ at }) => at)) - begun;
     console.log(`${lane}: the last client was reset ${took.toFixed(0)} ms after kill -9 of the shim`);
     expect(took).toBeLessThan(RESET_MS);
 
-    pair.startShim();
+    carrier.pair.startShim();
     expect(await worksAgain(port)).toBe(true);
   });
 
   it('clients that run are reset as soon as another shim takes the place of a killed one', async () => {
-    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
+    const { spec, port } = await carrier.pair.expose(loopback('tcp', echo.port));
     const client = await connectTo(port);
     client.write('hello');
     await readExactly(client, 5);
     const fate = fateOf(client);
-    await pair.shim.kill('SIGKILL');
-    pair.startShim();
+    await carrier.pair.shim.kill('SIGKILL');
+    carrier.pair.startShim();
     expect((await fate).how).toBe('ECONNRESET');
     expect(await worksAgain(port)).toBe(true);
-    await pair.quiet(spec);
+    await carrier.pair.quiet(spec);
   });
 
   it('kill -9 of the host agent frees its ports, and the shim serves the next one', async () => {
-    const { spec, port } = await pair.expose(loopback('tcp', echo.port));
+    const { spec, port } = await carrier.pair.expose(loopback('tcp', echo.port));
     const client = await connectTo(port);
     client.write('hello');
     await readExactly(client, 5);
     const fate = fateOf(client);
-    await pair.host.kill('SIGKILL');
+    await carrier.pair.host.kill('SIGKILL');
     expect(await isFree(port)).toBe(true);
     await fate; // the kernel closes it; whether as an end or a reset is not ours to say
     await until('the shim to let its container go', () => echo.sockets.size === 0);
 
-    pair.startHost();
-    await pair.linked();
-    expect((await pair.expose(spec)).spec).toBe(spec);
+    carrier.pair.startHost();
+    await carrier.pair.linked();
+    expect((await carrier.pair.expose(spec)).spec).toBe(spec);
     expect(await roundTrip(port, 'again')).toBe('again');
   });
 
   it('SIGTERM of the shim under a live connection ends it by reset on both sides', async () => {
-    const { port } = await pair.expose(loopback('tcp', echo.port));
+    const { port } = await carrier.pair.expose(loopback('tcp', echo.port));
     const client = await connectTo(port);
     client.write('hello');
     await readExactly(client, 5);
     const fate = fateOf(client);
     const atContainer = fateOf([...echo.sockets][0]!);
-    expect(await pair.shim.kill('SIGTERM')).toBe(0);
+    expect(await carrier.pair.shim.kill('SIGTERM')).toBe(0);
     expect((await fate).how).toBe('ECONNRESET');
     expect((await atContainer).how).toBe('ECONNRESET');
   });
 
   it('SIGTERM ends the agent and the shim with exit 0, and running clients are reset', async () => {
-    const { port } = await pair.expose(loopback('tcp', echo.port));
+    const { port } = await carrier.pair.expose(loopback('tcp', echo.port));
     const client = await connectTo(port);
     client.write('hello');
     await readExactly(client, 5);
     const fate = fateOf(client);
     const atContainer = fateOf([...echo.sockets][0]!);
-    expect(await pair.host.kill('SIGTERM')).toBe(0);
+    expect(await carrier.pair.host.kill('SIGTERM')).toBe(0);
     expect((await fate).how).toBe('ECONNRESET');
     expect((await atContainer).how).toBe('ECONNRESET');
     expect(await isFree(port)).toBe(true);
-    expect(await pair.shim.kill('SIGTERM')).toBe(0);
+    expect(await carrier.pair.shim.kill('SIGTERM')).toBe(0);
   });
-});
+}
