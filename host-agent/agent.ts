@@ -87,13 +87,11 @@ async function compose(
       return [vm, new VmLimits(policy.of(vm).limits, options)];
     }),
   );
-  const engineOf = (vm: string) => (limitsOf.get(vm)!.paced ? undefined : engine);
   const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
   const open = (vm: string, spec: PortSpec, onState?: () => void) => {
-    const [limits, engine] = [limitsOf.get(vm)!, engineOf(vm)];
     const common = { allocator, log, wildcard, onState };
-    return openForward(spec, { ...common, links: links.get(vm)!, limits, vm, engine });
+    return openForward(spec, { ...common, links: links.get(vm)!, limits: limitsOf.get(vm)!, vm, engine });
   };
   const reverse = new Map<string, ReverseForwards>();
   const openReverse = (vm: string, spec: ReverseSpec) => reverse.get(vm)!.open(spec);
@@ -101,8 +99,7 @@ async function compose(
   for (const vm of vms) {
     const { legacyPeer, lane } = config.links.get(vm)!;
     const { heartbeatMs, graceMs } = config;
-    const workers = engineOf(vm);
-    const path = workers === undefined ? {} : { path: workers.pathOf(vm) };
+    const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log, graceMs });
     const admit = (service: Place) => table.policy.admitService(vm, service);
     reverse.set(vm, new ReverseForwards({ vm, limits: limitsOf.get(vm)!, admit, log }));
@@ -144,11 +141,7 @@ async function compose(
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
     const next = policyOf(changed);
-    for (const [vm, each] of limitsOf) {
-      each.apply(next.of(vm).limits);
-      if (each.bytes.perSecond !== undefined && !each.paced && engine !== undefined)
-        log.warn({ vm }, 'bytes-per-second does nothing before a restart: workers carry this VM');
-    }
+    for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);
     return table.enforce(next);
   };
   return { urls, threads: engine?.pool, enforce };

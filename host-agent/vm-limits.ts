@@ -1,6 +1,7 @@
 import { ByteRate } from '../shared/byte-rate.ts';
 import { Limit, limitCells } from '../shared/limit.ts';
 import type { Logger } from '../shared/logger.ts';
+import { paceByTimeout } from '../shared/pace.ts';
 import { RateLimit } from '../shared/rate-limit.ts';
 import type { PolicyLimits } from './control/policy-rules.ts';
 import type { DataLimits } from './data/forward.ts';
@@ -41,9 +42,7 @@ export class VmLimits implements DataLimits {
   readonly connectionsOfVm: Limit;
   readonly newConnections: RateLimit;
   readonly flowsOfVm: Limit;
-  readonly bytes = new ByteRate(undefined);
-  /** Its bytes are counted, which workers do not: they carry nothing of it, as long as it lives. */
-  readonly paced: boolean;
+  readonly pace = paceByTimeout(new ByteRate());
   private readonly options: VmLimitsOptions;
   private policy: PolicyLimits;
 
@@ -52,7 +51,6 @@ export class VmLimits implements DataLimits {
     this.options = options;
     this.policy = policy;
     this.connections = connections;
-    this.paced = policy.bytesPerSecond !== undefined;
     const name = `VM "${vm}"`;
     this.connectionsOfVm = new Limit(`connections of ${name}`, 0, log, limitCells());
     this.newConnections = new RateLimit(`new connections of ${name}`, NEW_CONNECTIONS_PER_SECOND, log);
@@ -76,6 +74,6 @@ export class VmLimits implements DataLimits {
     this.connectionsOfVm.max = policy.connections ?? (alone ? connections.max : share);
     this.newConnections.perSecond = policy.newConnectionsPerSecond ?? NEW_CONNECTIONS_PER_SECOND;
     this.flowsOfVm.max = policy.flows ?? FLOWS_PER_VM;
-    this.bytes.perSecond = policy.bytesPerSecond;
+    this.pace.rate.perSecond = policy.bytesPerSecond;
   }
 }

@@ -1,35 +1,132 @@
-/** Bytes that may pass at once after a pause, as time of the rate, milliseconds. */
+/** What may be carried ahead of the rate, as time of the rate, milliseconds. */
 const BURST_MS = 100;
+/** The same for what can wait: so there is room for what cannot (datagrams). */
+const PATIENT_BURST_MS = 50;
+/** What one booking has, as time of the rate: those who wait take turns of this. */
+const TURN_MS = 10;
+/** Least and most of that, bytes; where a burst is less than the least, that. */
+const LEAST_TURN = 1_024;
+const MOST_TURN = 64 * 1024;
+
+/** A byte rate as it is told to another thread. */
+export interface ByteShare {
+  /** The same in all threads, and no other's. */
+  readonly id: number;
+  readonly cells: SharedArrayBuffer;
+}
+
+let lastId = 0;
 
 /**
- * So many bytes a second, of all who share it: a token bucket. Who has carried bytes is told how long to wait before it
- * reads more, so that what comes first waits least.
+ * So many bytes a second, of all who share it in whatever thread: a token bucket by virtual scheduling (GCRA, ITU-T
+ * I.371, annex A), whose one number is when all that was booked is paid for. A booking moves it on and has its time
+ * then, so that those who wait are served in the order in which they came and no list is shared.
  */
 export class ByteRate {
-  /** Undefined where there is no limit. */
-  perSecond: number | undefined;
-  private readonly now: () => number;
-  /** When all that was carried is paid for, milliseconds. */
-  private paidAt = 0;
+  readonly share: ByteShare;
+  /** Nanoseconds of the clock, and bytes a second. */
+  private readonly cells: BigInt64Array;
+  private readonly flag: Int32Array;
+  private readonly now: () => bigint;
 
-  /** @param now milliseconds of a clock that never runs backwards */
-  constructor(perSecond: number | undefined, now: () => number = () => performance.now()) {
-    this.perSecond = perSecond;
+  /**
+   * @param share what another thread was told of; without it a new rate, with no limit at first
+   * @param now nanoseconds of a clock that never runs backwards and that all threads share
+   */
+  constructor(
+    share: ByteShare = { id: ++lastId, cells: new SharedArrayBuffer(CELL_BYTES) },
+    now: () => bigint = process.hrtime.bigint,
+  ) {
+    this.share = share;
+    this.cells = new BigInt64Array(share.cells, 0, FLAG_AT / 8);
+    this.flag = new Int32Array(share.cells, FLAG_AT, 1);
     this.now = now;
   }
 
-  /** Counts bytes that were carried. @returns milliseconds to wait before more are read, 0 for none */
-  charge(bytes: number): number {
-    if (this.perSecond === undefined) return 0;
-    const now = this.now();
-    this.paidAt = Math.max(this.paidAt, now) + (bytes * 1_000) / this.perSecond;
-    return Math.max(0, this.paidAt - now - BURST_MS);
+  /** Whether there is a limit now. */
+  get limited(): boolean {
+    return Atomics.load(this.flag, 0) !== 0;
   }
 
-  /** The same for what cannot wait. @returns false when it is to be dropped; it is not counted then */
+  /** Bytes; undefined where there is no limit. */
+  get perSecond(): number | undefined {
+    return this.limited ? Number(Atomics.load(this.cells, RATE)) : undefined;
+  }
+
+  /** Holds for all threads at once; one of them may set it. What is owed stays as many bytes. */
+  set perSecond(rate: number | undefined) {
+    const { cells, flag, perSecond: old } = this;
+    if (rate === undefined || old === undefined) Atomics.store(cells, PAID_AT, 0n);
+    else if (rate !== old) this.stretch(old / rate);
+    if (rate !== undefined) Atomics.store(cells, RATE, BigInt(rate));
+    Atomics.store(flag, 0, rate === undefined ? 0 : 1);
+  }
+
+  /** The most that should be booked at a time, bytes. */
+  get turn(): number {
+    const rate = this.perSecond ?? Number.MAX_SAFE_INTEGER;
+    const least = Math.min(LEAST_TURN, (rate * PATIENT_BURST_MS) / 1_000);
+    return Math.floor(Math.min(MOST_TURN, Math.max(least, (rate * TURN_MS) / 1_000)));
+  }
+
+  /** Books bytes that are to be carried. @returns milliseconds to wait before they may pass, 0 for none */
+  book(bytes: number): number {
+    if (!this.limited) return 0;
+    return Math.max(0, this.charge(bytes, Number.POSITIVE_INFINITY) - PATIENT_BURST_MS);
+  }
+
+  /** When all that is booked now may pass, in so many milliseconds: nobody has to wait longer. */
+  get wait(): number {
+    if (!this.limited) return 0;
+    return Math.max(0, milliseconds(Atomics.load(this.cells, PAID_AT) - this.now()) - PATIENT_BURST_MS);
+  }
+
+  /** Takes back a booking whose bytes will not be carried. */
+  cancel(bytes: number): void {
+    if (this.limited) Atomics.sub(this.cells, PAID_AT, this.costOf(bytes));
+  }
+
+  /** Books what cannot wait. @returns false when it is to be dropped; it is not booked then */
   admit(bytes: number): boolean {
-    if (this.perSecond !== undefined && this.paidAt - this.now() > BURST_MS) return false;
-    this.charge(bytes);
-    return true;
+    return !this.limited || this.charge(bytes, BURST_MS) >= 0;
+  }
+
+  /** @returns how much is owed then, as milliseconds of the rate; -1 when more than `most` was owed already */
+  private charge(bytes: number, most: number): number {
+    const { cells } = this;
+    const now = this.now();
+    const cost = this.costOf(bytes);
+    for (;;) {
+      const paidAt = Atomics.load(cells, PAID_AT);
+      const owed = paidAt > now ? paidAt - now : 0n;
+      if (milliseconds(owed) > most) return -1;
+      if (Atomics.compareExchange(cells, PAID_AT, paidAt, now + owed + cost) === paidAt)
+        return milliseconds(owed + cost);
+    }
+  }
+
+  private costOf(bytes: number): bigint {
+    return BigInt(Math.ceil((bytes * 1e9) / Number(Atomics.load(this.cells, RATE))));
+  }
+
+  private stretch(factor: number): void {
+    const { cells } = this;
+    const now = this.now();
+    for (;;) {
+      const paidAt = Atomics.load(cells, PAID_AT);
+      if (paidAt <= now) return;
+      const stretched = now + BigInt(Math.ceil(Number(paidAt - now) * factor));
+      if (Atomics.compareExchange(cells, PAID_AT, paidAt, stretched) === paidAt) return;
+    }
   }
 }
+
+function milliseconds(nanoseconds: bigint): number {
+  return Number(nanoseconds) / 1e6;
+}
+
+const PAID_AT = 0;
+const RATE = 1;
+/** Where the flag is, bytes; it is 1 where there is a limit. */
+const FLAG_AT = 16;
+const CELL_BYTES = 24;

@@ -106,7 +106,7 @@ export const POLICY_KEYS = {
     max: Number.MAX_SAFE_INTEGER,
     unless: 'no limit',
     about:
-      'Bytes that all connections and datagrams of the VM carry, both directions together. Connections wait, datagrams are dropped. A VM that has this is carried by the portable engine, whatever `engine` says; so it takes a restart to set it for a VM that had none.',
+      'Bytes that all connections and datagrams of the VM carry, both directions together. Connections wait and take turns, datagrams that are too many are dropped.',
   },
 } as const satisfies Record<string, SettingEntry>;
 

@@ -1,5 +1,5 @@
-import type { ByteRate } from '../../shared/byte-rate.ts';
 import type { Limit } from '../../shared/limit.ts';
+import type { Pace } from '../../shared/pace.ts';
 import type { RateLimit } from '../../shared/rate-limit.ts';
 
 /** A published port that is being served. */
@@ -19,8 +19,8 @@ export interface DataLimits {
   readonly connectionsOfVm: Limit;
   /** Of new ones; shared by all forwards of the VM. */
   readonly newConnections: RateLimit;
-  /** Bytes in both directions; shared by all forwards of the VM, on the main thread. */
-  readonly bytes: ByteRate;
+  /** Of bytes in both directions; its rate is shared by all forwards of the VM. */
+  readonly pace: Pace;
   /** UDP flows; shared by all forwards of the VM. */
   readonly flowsOfVm: Limit;
   readonly connectionsPerForward: number;

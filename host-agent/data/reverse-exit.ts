@@ -47,6 +47,7 @@ export class ReverseExit {
     const counted = limits.newConnections.take() && takeAll(this.limits);
     const connection = channel.link({
       counters: this.counters,
+      pace: limits.pace,
       closed: (error) => {
         dial.abort();
         this.connections.delete(connection);

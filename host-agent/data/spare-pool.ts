@@ -47,7 +47,9 @@ export class SparePool {
   /** A stream of this link has come, paused behind its head. */
   add(stream: Socket): void {
     const [waiter] = this.waiters;
-    if (waiter === undefined) this.options.shelf.put(stream);
+    if (stream.readableLength > 0)
+      stream.destroy(); // nothing is to be said before the preface
+    else if (waiter === undefined) this.options.shelf.put(stream);
     else waiter.done(stream);
     this.adjust();
   }

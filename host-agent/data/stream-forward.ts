@@ -124,7 +124,7 @@ export class StreamForward implements Forward {
     const counted = inTime && takeAll(this.limits);
     const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
       counters: this.counters,
-      pace: (bytes) => limits.bytes.charge(bytes),
+      pace: limits.pace,
       cancelDial: () => dial.abort(),
       closed: (error) => {
         this.connections.delete(connection);

@@ -112,7 +112,7 @@ export class UdpForward implements Forward {
   }
 
   private send(path: UdpPath, flow: number, client: Client, payload: Buffer): void {
-    const inTime = this.options.limits.bytes.admit(payload.length);
+    const inTime = this.options.limits.pace.rate.admit(payload.length);
     if (inTime && path.send(flow, client.addresses, payload)) {
       this.datagramsUp++;
       this.bytesUp += payload.length;
@@ -158,7 +158,7 @@ export class UdpForward implements Forward {
 
   private answer(id: number, payload: Buffer): void {
     const flow = this.flows.touchById(id);
-    if (flow === undefined || !this.options.limits.bytes.admit(payload.length)) {
+    if (flow === undefined || !this.options.limits.pace.rate.admit(payload.length)) {
       this.dropped++;
       return;
     }

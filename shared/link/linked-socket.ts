@@ -8,6 +8,7 @@ import type { Destination } from '../destination.ts';
 import type { BridgeError } from '../errors.ts';
 import type { Channel } from '../mux/channel.ts';
 import type { MuxSession } from '../mux/session.ts';
+import type { Pace } from '../pace.ts';
 import { ChannelEnd } from '../relay/channel-end.ts';
 import { Connection } from '../relay/connection.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../relay/stream-end.ts';
@@ -42,6 +43,8 @@ export interface LinkTarget {
 
 export interface LinkedSocketHooks {
   readonly counters: SharedCounters;
+  /** How fast bytes may pass, where there may be a limit. */
+  readonly pace?: Pace;
   /** Everything is released; said once. @param error why, when it was not a clean end; a failed dial among it */
   closed(error: BridgeError | undefined): void;
 }
@@ -54,11 +57,12 @@ export function connectHere(
   session: MuxSession,
   socket: Socket,
   { details, ...target }: LinkTarget,
-  { counters, closed }: LinkedSocketHooks,
+  { counters, pace, closed }: LinkedSocketHooks,
 ): LinkedSocket {
   const dial = new AbortController();
   const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
     counters,
+    pace,
     cancelDial: () => dial.abort(),
     closed,
   });
@@ -81,12 +85,12 @@ export class ChannelHere implements OpenedChannel {
     this.details = channel.details;
   }
 
-  link({ counters, closed }: LinkedSocketHooks): ReturnType<OpenedChannel['link']> {
+  link({ counters, pace, closed }: LinkedSocketHooks): ReturnType<OpenedChannel['link']> {
     const { channel } = this;
     const end = new ChannelEnd();
     end.bind(channel);
     channel.handler = end.events();
-    const connection = new Connection(end, { counters, cancelDial() {}, closed });
+    const connection = new Connection(end, { counters, pace, cancelDial() {}, closed });
     return {
       stop: (reason) => connection.stop(reason),
       dialled: (socket) => connection.dialled(new StreamEnd(socket, PLAIN_SOCKET)),

@@ -1,6 +1,7 @@
 import { BridgeError } from '../errors.ts';
 import { type Action, type Event, nextStep, type State } from './connection-table.ts';
 import type { End, EndHandler } from './end.ts';
+import { Gate, type GateLimits } from './gate.ts';
 
 /** Bytes that have been relayed; shared by all connections of a forward. */
 export interface RelayCounters {
@@ -10,10 +11,8 @@ export interface RelayCounters {
   bytesDown: number;
 }
 
-export interface ConnectionHooks {
+export interface ConnectionHooks extends GateLimits {
   readonly counters: RelayCounters;
-  /** Counts bytes, and says how long to wait before more are read from the end that they came from, milliseconds. */
-  pace?(bytes: number): number;
   /** The dial is no longer wanted. */
   cancelDial(): void;
   /** Everything is released. @param error why, when it was not a clean end */
@@ -82,8 +81,13 @@ export class Connection {
 
   private feed(event: Event, error?: BridgeError): void {
     const { next, actions } = nextStep(this.state, event);
-    if (next !== this.state && next === 'aborting') this.reason = error;
+    const aborts = next !== this.state && next === 'aborting';
+    if (aborts) this.reason = error;
     this.state = next;
+    if (aborts) {
+      this.gates.initiating?.close();
+      this.gates.target?.close();
+    }
     for (const action of actions) this.act(action);
     this.releaseIfClosed();
   }
@@ -121,63 +125,36 @@ export class Connection {
   private handlerOf(side: 'initiating' | 'target'): EndHandler {
     const up = side === 'initiating';
     const { counters } = this.hooks;
-    const gate = new Gate(() => (up ? this.initiating : this.target));
+    const [from, to] = [() => this.initiating, () => this.target];
+    const gate = new Gate(up ? { from, to } : { from: to, to: from }, this.hooks);
     this.gates[side] = gate;
     return {
       data: (chunk) => {
         this.moved += chunk.length;
         if (up) counters.bytesUp += chunk.length;
         else counters.bytesDown += chunk.length;
-        const other = up ? this.target : this.initiating;
-        if (other?.write(chunk) === false) gate.full();
-        const wait = this.hooks.pace?.(chunk.length) ?? 0;
-        if (wait > 0) gate.wait(wait);
+        gate.pass(chunk);
       },
-      ended: () => this.feed(up ? 'initiating-end' : 'target-end'),
+      // A stream of Node's says that it has ended, and is closed then, also when it was paused with its last byte.
+      ended: () => gate.afterwards(() => this.feed(up ? 'initiating-end' : 'target-end')),
       reset: (error) => this.feed(up ? 'initiating-reset' : 'target-reset', error),
       drained: () => this.gates[up ? 'target' : 'initiating']?.drained(),
       closed: () => {
+        if (gate.hasMore) return gate.afterwards(() => this.closed(side));
         gate.close();
-        if (up) this.initiatingClosed = true;
-        else this.targetClosed = true;
-        if (up) this.feed('initiating-gone', INITIATING_GONE);
-        else this.feed('target-gone', TARGET_GONE);
+        this.closed(side);
       },
     };
   }
-}
 
-/** What keeps an end from being read: the other one is full, or it has to wait. */
-class Gate {
-  private readonly end: () => End | undefined;
-  private isFull = false;
-  private timer: NodeJS.Timeout | undefined;
-
-  constructor(end: () => End | undefined) {
-    this.end = end;
-  }
-
-  full(): void {
-    this.isFull = true;
-    this.end()?.pause();
-  }
-
-  drained(): void {
-    this.isFull = false;
-    if (this.timer === undefined) this.end()?.resume();
-  }
-
-  wait(ms: number): void {
-    clearTimeout(this.timer);
-    this.end()?.pause();
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      if (!this.isFull) this.end()?.resume();
-    }, ms);
-  }
-
-  close(): void {
-    clearTimeout(this.timer);
+  private closed(side: 'initiating' | 'target'): void {
+    if (side === 'initiating') {
+      this.initiatingClosed = true;
+      this.feed('initiating-gone', INITIATING_GONE);
+    } else {
+      this.targetClosed = true;
+      this.feed('target-gone', TARGET_GONE);
+    }
   }
 }
 

@@ -109,6 +109,22 @@ describe.each(engines)('a pool of spare streams, %s engine', (engine) => {
     await isClosed(talker);
   });
 
+  it('gives nobody who waits a stream on which something came with its head', async () => {
+    const taken = pool.take(never);
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    const talker = connect((server.address() as { port: number }).port, '127.0.0.1');
+    sockets.push(talker);
+    const [near] = await accepted;
+    near.unshift(Buffer.from('behind the head'));
+    pool.add(near);
+    await isClosed(talker);
+    const far = await spare();
+    const stream = await taken;
+    sockets.push(stream);
+    stream.write('x');
+    expect((await readExactly(far, 1)).toString()).toBe('x');
+  });
+
   it('closes what there is beyond what it has asked for', async () => {
     const ends = [await bothEnds(), await bothEnds(), await bothEnds()];
     const closed = ends.map(({ far }) => isClosed(far));

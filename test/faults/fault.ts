@@ -32,7 +32,13 @@ export class Fault {
     const { point } = this;
     if (this.spent || place !== point.place || direction !== point.direction || kind !== point.kind)
       return undefined;
+    if (point.opening === 'preface' && opening === 'spare') return this.stop();
     if (point.opening !== undefined && opening !== point.opening) return undefined;
+    return this.stop();
+  }
+
+  private stop(): Stop {
+    const { point } = this;
     this.spent = true;
     return { part: point.part, act: () => this.act() };
   }

@@ -3,10 +3,10 @@
  * of what they say to each other, round by round, and looks at what comes of it.
  */
 import { parseArgs } from 'node:util';
-import { lanesAndEngines } from '../helpers/engines.ts';
+import { engines } from '../helpers/engines.ts';
 import { Seeded } from '../helpers/seeded.ts';
 import { type Baseline, baselineOf, checkForwards } from './checks.ts';
-import { POINTS } from './points.ts';
+import { type Lane, POINTS } from './points.ts';
 import { planOf, runRound } from './round.ts';
 import { Site } from './site.ts';
 
@@ -15,6 +15,8 @@ const USAGE = `usage: npm run test:faults -- [options]
   --seed N     of the first round; each further one has the next number (drawn)
   --points     lists the points and ends`;
 const TAIL_LINES = 25;
+const LANES: readonly Lane[] = ['dedicated', 'multiplexed', 'shim-dialled'];
+const lanesAndEngines = engines.flatMap((engine) => LANES.map((lane) => [lane, engine] as const));
 
 const { values } = parseArgs({
   options: {

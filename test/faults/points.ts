@@ -17,22 +17,27 @@ export type Journey =
 /** Who is ended: a process by SIGKILL; `link` its stream; `transport` every stream between the two programs. */
 export type Victim = 'claimer' | 'shim' | 'host' | 'link' | 'transport';
 
-export type Place = 'link' | 'VM tree' | 'host tree' | 'API';
+export type Place = 'link' | 'VM tree' | 'host tree' | 'API' | 'state file';
+
+/** The last is the dedicated lane where only the shim can dial, so that it opens spare streams. */
+export type Lane = 'dedicated' | 'multiplexed' | 'shim-dialled';
 
 export interface Point {
   readonly name: string;
   readonly journey: Journey;
   /** Between which programs. */
   readonly place: Place;
-  /** `up` is towards whoever listens: the shim, the server of a tree or of the API. */
+  /** `up` is towards the shim, or the server of a tree or of the API. */
   readonly direction: 'up' | 'down';
-  /** As test/helpers/wire-pieces.ts names it. */
+  /** As test/helpers/wire-pieces.ts names it; of the state file the step of writing it, as state-steps.ts has it. */
   readonly kind: string;
   /** Only on a stream that began so. */
   readonly opening?: string;
   readonly part: 'before' | 'half' | 'after';
-  /** Where only one lane has it. */
-  readonly lane?: 'dedicated' | 'multiplexed';
+  /** Where only one lane has it; streams that the shim opens are those of the dedicated lane in most. */
+  readonly lane?: Lane;
+  /** Who is ended, where that is not left to chance. */
+  readonly victim?: Victim;
 }
 
 type Parts = ReadonlyArray<Point['part']>;
@@ -55,12 +60,24 @@ function at(
   }));
 }
 
+/** A step of writing the state file; it is the host agent that is killed there. */
+function writing(journey: Journey, ...steps: string[]): Point[] {
+  return steps.map((kind) => ({
+    name: `${journey}: state file, ${kind}`,
+    ...({ journey, place: 'state file', direction: 'up', kind, part: 'after', victim: 'host' } as const),
+  }));
+}
+
 const DEDICATED = { lane: 'dedicated', opening: 'preface' } as const;
 const MULTIPLEXED = { lane: 'multiplexed' } as const;
+const SPARES = { lane: 'shim-dialled' } as const;
 
 export const POINTS: readonly Point[] = [
   ...at('relink', 'link', 'up', 'hello', ALL),
   ...at('relink', 'link', 'down', 'hello', ALL),
+  // Only the multiplexed lane has no tokens here.
+  ...at('relink', 'link', 'up', 'proof', ALL, { lane: 'dedicated' }),
+  ...at('relink', 'link', 'down', 'proof', ALL, { lane: 'dedicated' }),
   ...at('relink', 'link', 'up', 'start', ALL),
   ...at('relink', 'link', 'down', 'started', AROUND),
   ...at('relink', 'link', 'down', 'claims', ALL),
@@ -88,6 +105,21 @@ export const POINTS: readonly Point[] = [
   ...at('expose', 'API', 'down', 'data', ALL),
   ...at('unexpose', 'API', 'up', 'data', AROUND),
   ...at('unexpose', 'API', 'down', 'data', AROUND),
+  ...writing(
+    'expose',
+    'to be opened',
+    'opened',
+    'half written',
+    'written',
+    'synced',
+    'renamed',
+    'directory synced',
+  ),
+  ...writing('unexpose', 'opened', 'written', 'synced', 'renamed', 'directory synced'),
+
+  ...at('relink', 'link', 'up', 'spares', ALL, SPARES),
+  ...at('relink', 'link', 'down', 'spare', ALL, SPARES),
+  ...at('connect', 'link', 'down', 'spare', ALL, SPARES),
 
   ...at('connect', 'link', 'up', 'preface', ALL, DEDICATED),
   ...at('connect', 'link', 'down', 'answer', ALL, DEDICATED),
@@ -117,11 +149,12 @@ export const POINTS: readonly Point[] = [
 const VICTIMS: readonly Victim[] = ['claimer', 'shim', 'host', 'link', 'transport'];
 
 /** The points of a lane. */
-export function pointsOf(lane: 'dedicated' | 'multiplexed'): Point[] {
-  return POINTS.filter((point) => point.lane === undefined || point.lane === lane);
+export function pointsOf(lane: Lane): Point[] {
+  const lanes = lane === 'shim-dialled' ? ['dedicated', lane] : [lane];
+  return POINTS.filter((point) => point.lane === undefined || lanes.includes(point.lane));
 }
 
 /** Who can be ended at a point: on the multiplexed lane the link is the whole transport. */
-export function victimsOf(lane: 'dedicated' | 'multiplexed'): readonly Victim[] {
+export function victimsOf(lane: Lane): readonly Victim[] {
   return lane === 'multiplexed' ? VICTIMS.filter((victim) => victim !== 'transport') : VICTIMS;
 }

@@ -6,8 +6,8 @@ import type { Claimer } from './claimer.ts';
 import { Fault } from './fault.ts';
 import { JOURNEYS, type UnderWay } from './journeys.ts';
 import { LOADS, type Load, startLoad } from './load.ts';
-import { type Point, pointsOf, type Victim, victimsOf } from './points.ts';
-import type { Lane, Site } from './site.ts';
+import { type Lane, type Point, pointsOf, type Victim, victimsOf } from './points.ts';
+import type { Site } from './site.ts';
 
 /** How long the other side has with the last message, milliseconds. */
 const PAUSES = [0, 0, 1, 5, 30] as const;
@@ -31,9 +31,11 @@ export interface Outcome {
 
 export function planOf(seed: number, lane: Lane): Plan {
   const random = new Seeded(seed);
+  const point = random.pick(pointsOf(lane));
+  const victim = random.pick(victimsOf(lane));
   return {
-    point: random.pick(pointsOf(lane)),
-    victim: random.pick(victimsOf(lane)),
+    point,
+    victim: point.victim ?? victim,
     load: random.pick(LOADS),
     pauseMs: random.pick(PAUSES),
   };

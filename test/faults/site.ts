@@ -2,24 +2,35 @@
  * A host agent and a VM shim of one lane and engine, with proxies between everything: on the link, before both control
  * filesystems and before the API. It ends programs, and starts them again as a supervisor would.
  */
+import { realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { callApi, listForwards } from '../helpers/api.ts';
+import { callApi } from '../helpers/api.ts';
 import { DatagramClient } from '../helpers/datagram-client.ts';
 import type { EngineName } from '../helpers/engines.ts';
 import { type Exchange, startExchange, type Transfer } from '../helpers/exchange.ts';
 import { PieceProxy } from '../helpers/piece-proxy.ts';
-import { logLines, loopback, ProcessGroup, type Running, until, untilLinked } from '../helpers/processes.ts';
+import {
+  logLines,
+  loopback,
+  ProcessGroup,
+  type Running,
+  runPortferry,
+  until,
+  untilLinked,
+} from '../helpers/processes.ts';
 import type { Seeded } from '../helpers/seeded.ts';
 import { type UdpPeer, udpEcho } from '../helpers/udp-peer.ts';
 import { ChunkCutter, LinkCutter, P9Cutter } from '../helpers/wire-pieces.ts';
 import { Claimer } from './claimer.ts';
 import type { Fault } from './fault.ts';
-import type { Place } from './points.ts';
+import type { Lane, Place } from './points.ts';
+import { StepServer } from './step-server.ts';
 
-export type Lane = 'dedicated' | 'multiplexed';
 /** How long a program may take to start on a busy machine, milliseconds. */
 const START_MS = 30_000;
+/** Runs in the host agent before it, and says when it writes its state file. */
+const STEPS = new URL('state-steps.js', import.meta.url);
 /** Below the ports that systems give out by themselves, so that nobody else takes one while its forward is gone. */
 const PORTS = { least: 20_000, most: 31_999 };
 
@@ -32,6 +43,8 @@ export class Site {
   readonly tappedApi: string;
   readonly vmTree: string;
   readonly hostTree: string;
+  private readonly token: string;
+  private readonly state: string;
   host!: Running;
   shim!: Running;
   /** What waits to strike. */
@@ -45,6 +58,7 @@ export class Site {
   readonly claimers: Claimer[] = [];
   readonly exposed: string[] = [];
   private readonly proxies = new Map<Place, PieceProxy>();
+  private steps: StepServer | undefined;
   private readonly random: Seeded;
 
   private constructor(lane: Lane, engine: EngineName, random: Seeded) {
@@ -56,6 +70,8 @@ export class Site {
     this.tappedApi = join(group.dir, 'tapped-api.sock');
     this.vmTree = group.unixUrl('tapped-vm-tree.sock');
     this.hostTree = group.unixUrl('tapped-host-tree.sock');
+    this.token = join(group.dir, 'token');
+    this.state = join(realpathSync(group.dir), 'state');
   }
 
   static async start(lane: Lane, engine: EngineName, random: Seeded): Promise<Site> {
@@ -71,6 +87,20 @@ export class Site {
 
   get name(): string {
     return `${this.lane}/${this.engine}`;
+  }
+
+  /** Whether it is the shim that dials. */
+  private get dials(): boolean {
+    return this.lane === 'shim-dialled';
+  }
+
+  /** Whether the sides prove to each other that they have a token. */
+  private get tokens(): boolean {
+    return this.lane !== 'multiplexed';
+  }
+
+  private get tokenOption(): string[] {
+    return this.tokens ? ['--token-file', this.token] : [];
   }
 
   /** Where test programs of a kind are, by pid; those that have ended are not among them. */
@@ -96,23 +126,13 @@ export class Site {
   async restart(): Promise<void> {
     if (!this.isUp('shim')) this.startShim();
     if (!this.isUp('host')) this.startHost();
-    await until('the shim to listen', () => this.shim.stderr().includes('the VM shim listens'), START_MS);
+    const shimReady = this.dials ? 'the control filesystem is served' : 'the VM shim listens';
+    await until('the shim to be ready', () => this.shim.stderr().includes(shimReady), START_MS);
     await until(
       'the host agent to be ready',
       () => this.host.stderr().includes('the host agent is ready'),
       START_MS,
     );
-  }
-
-  /** Publishes through the API what of `exposed` is not there. */
-  async exposeMissing(): Promise<void> {
-    const { forwards } = await listForwards(this.api);
-    const there = new Set(forwards.map(({ spec }) => spec));
-    for (const spec of this.exposed) {
-      if (there.has(spec)) continue;
-      const { status, body } = await callApi(this.api, 'POST', { spec });
-      if (status !== 201) throw new Error(`expose ${spec}: ${JSON.stringify(body)}`);
-    }
   }
 
   /** A loopback port that nobody has, of those that systems do not give out. */
@@ -146,6 +166,7 @@ export class Site {
   async close(): Promise<void> {
     await this.group.close();
     await Promise.all([...this.proxies.values()].map((proxy) => proxy.close()));
+    await this.steps?.close();
     await Promise.all([this.exchange?.close(), this.udp?.close(), this.datagrams?.close()]);
   }
 
@@ -153,7 +174,15 @@ export class Site {
     const { dir } = this.group;
     [this.exchange, this.udp] = await Promise.all([startExchange(), udpEcho()]);
     this.datagrams = await DatagramClient.start();
-    await this.proxy('link', 'link.sock', 'shim.sock', (way) => new LinkCutter(way === 'down'));
+    // Streams are answered by the shim, whoever has opened them.
+    const answers = this.dials ? 'up' : 'down';
+    const cutter = (way: 'up' | 'down') => new LinkCutter(way === answers, this.tokens);
+    await this.proxy('link', 'link.sock', this.dials ? 'host.sock' : 'shim.sock', cutter);
+    this.steps = await StepServer.start(join(dir, 'steps.sock'), (kind) =>
+      this.fault?.at('state file', { direction: 'up', kind, opening: '' }),
+    );
+    const made = await runPortferry('token', this.token);
+    if (made.code !== 0) throw new Error(`no token: ${made.stderr}`);
     await this.proxy('VM tree', 'tapped-vm-tree.sock', 'vm-tree.sock', () => new P9Cutter());
     await this.proxy('host tree', 'tapped-host-tree.sock', 'host-tree.sock', () => new P9Cutter());
     await this.proxy('API', 'tapped-api.sock', 'api.sock', () => new ChunkCutter());
@@ -166,7 +195,10 @@ export class Site {
       loopback('udp', this.udp.port, await this.freePort()),
       `tcp:0.0.0.0:${await this.freePort()}:tcp:127.0.0.1:${this.exchange.port}`,
     );
-    await this.exposeMissing();
+    for (const spec of this.exposed) {
+      const { status, body } = await callApi(this.api, 'POST', { spec });
+      if (status !== 201) throw new Error(`expose ${spec}: ${JSON.stringify(body)}`);
+    }
     for (const tree of [this.vmTree, this.hostTree])
       this.claimers.push(new Claimer(this.group, tree, await this.newSpec()));
     await Promise.all(this.claimers.map((claimer) => claimer.keep(Date.now() + START_MS)));
@@ -180,22 +212,36 @@ export class Site {
     cutter: (direction: 'up' | 'down') => LinkCutter | P9Cutter | ChunkCutter,
   ): Promise<void> {
     const { dir } = this.group;
-    const watch = (seen: Parameters<Fault['at']>[1]) => this.fault?.at(place, seen);
+    const turned = place === 'link' && this.dials;
+    const watch = (seen: Parameters<Fault['at']>[1]) =>
+      this.fault?.at(place, turned ? { ...seen, direction: seen.direction === 'up' ? 'down' : 'up' } : seen);
     const options = { listen: join(dir, listen), target: join(dir, target), cutter, watch };
     this.proxies.set(place, await PieceProxy.start(options));
   }
 
   private startShim(): void {
     const { group, engine } = this;
-    const urls = ['--listen', group.unixUrl('shim.sock'), '--port-fs', group.unixUrl('vm-tree.sock')];
+    const link = this.dials
+      ? ['--connect', group.unixUrl('link.sock')]
+      : ['--listen', group.unixUrl('shim.sock')];
+    const urls = [...link, '--port-fs', group.unixUrl('vm-tree.sock'), ...this.tokenOption];
     this.shim = group.start('vm-shim', ...urls, '--engine', engine, '--log-level', 'debug');
   }
 
   private startHost(): void {
-    const { group, engine, lane, api } = this;
-    const urls = ['--connect', group.unixUrl('link.sock'), '--control', group.unixUrl('host-tree.sock')];
-    const how = ['--lane', lane, '--engine', engine, '--log-level', 'debug'];
-    this.host = group.start('host-agent', ...urls, '--api', api, ...how);
+    const { group, engine, api } = this;
+    const link = this.dials
+      ? ['--listen', group.unixUrl('host.sock')]
+      : ['--connect', group.unixUrl('link.sock')];
+    const urls = [...link, '--control', group.unixUrl('host-tree.sock'), ...this.tokenOption];
+    const lane = this.lane === 'multiplexed' ? 'multiplexed' : 'dedicated';
+    const how = ['--lane', lane, '--engine', engine, '--log-level', 'debug', '--state', this.state];
+    const env = {
+      NODE_OPTIONS: `--import ${STEPS.href}`,
+      PORTFERRY_TEST_STEPS: join(group.dir, 'steps.sock'),
+      PORTFERRY_TEST_STATE: this.state,
+    };
+    this.host = group.startWith(env, 'host-agent', ...urls, '--api', api, ...how);
   }
 }
 

@@ -3,6 +3,7 @@ import { ERRNO } from '../../shared/errors.ts';
 import { EPOLLEXCLUSIVE, EPOLLIN } from '../../shared/platform/linux/constants.ts';
 import { Deadlines } from '../../shared/platform/linux/deadlines.ts';
 import type { Watcher } from '../../shared/platform/linux/reactor.ts';
+import { Shortage } from '../../shared/platform/linux/shortage.ts';
 
 /** The descriptor of the listener. */
 export const LISTENER = 7;
@@ -34,6 +35,7 @@ export class FakeReactor {
     },
   };
   readonly libc = { errno: (): number => this.failed };
+  readonly shortage = new Shortage();
 
   /** The address that a client has, as accept4 writes it. */
   peerOf: (client: number) => Buffer = () => Buffer.alloc(0);

@@ -47,8 +47,8 @@ export function startNode(...args: string[]): Running {
 }
 
 /** Starts any program. */
-export function startProgram(program: string, args: readonly string[]): Running {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export function startProgram(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   alive.add(child);
   let out = '';
   let err = '';
@@ -117,6 +117,11 @@ export class ProcessGroup {
   /** Starts `portferry ARGS`, to be ended by `close`. */
   start(...args: string[]): Running {
     return this.track(startPortferry(...args));
+  }
+
+  /** The same with more in its environment. */
+  startWith(env: NodeJS.ProcessEnv, ...args: string[]): Running {
+    return this.track(startProgram(process.execPath, [PROGRAM, ...args], env));
   }
 
   /** Starts `node ARGS`, to be ended by `close`. */

@@ -39,6 +39,7 @@ abstract class Collector implements Cutter {
 }
 
 const HANDSHAKE_TEXT_BYTES = 52;
+const PROOF_BYTES = 32;
 const RESULT_BYTES = 8;
 const FRAME: Record<number, string> = {
   1: 'open',
@@ -52,11 +53,12 @@ const FRAME: Record<number, string> = {
   67: 'stream-reset',
 };
 
-/** A stream of the transport: a link (hello, control messages by their type, frames), or a dedicated stream. */
+/** A stream of the transport: a link (hello, proof, control messages by their type, frames), or a dedicated or spare stream. */
 export class LinkCutter extends Collector {
   private readonly answers: boolean;
+  private readonly proofs: boolean;
   private after: Measure | undefined;
-  /** What begins a stream: `ht` a link, 50 fe a dedicated one. */
+  /** What begins a stream: `ht` a link, 50 fe a dedicated one, 53 fe a spare one. */
   protected readonly measure: Measure = (bytes) => {
     if (this.after !== undefined) return this.after(bytes);
     if (bytes.length < 2) return undefined;
@@ -64,21 +66,40 @@ export class LinkCutter extends Collector {
     if (first === 0x6874) {
       if (bytes.length < HANDSHAKE_TEXT_BYTES + 2) return undefined;
       const length = HANDSHAKE_TEXT_BYTES + 2 + bytes.readUInt16LE(HANDSHAKE_TEXT_BYTES);
-      if (bytes.length >= length) this.after = measureFrame;
+      if (bytes.length >= length) this.after = this.proofs ? this.measureProof : measureFrame;
       return { kind: 'hello', length };
     }
-    if (first === 0x50fe && bytes.length < 4) return undefined;
+    if ((first === 0x50fe || first === 0x53fe) && bytes.length < 4) return undefined;
+    if (first === 0x53fe) {
+      const length = bytes.readUInt16LE(2);
+      if (bytes.length >= length) this.after = this.measureAnswer;
+      return { kind: 'spare', length };
+    }
     const raw = first !== 0x50fe;
     const length = raw ? bytes.length : this.answers ? RESULT_BYTES : bytes.readUInt16LE(2);
     if (bytes.length >= length) this.after = measureRaw;
     return { kind: raw ? 'data' : this.answers ? 'answer' : 'preface', length };
   };
 
-  /** @param answers it is the direction in which dedicated streams are answered */
-  constructor(answers: boolean) {
+  /**
+   * @param answers it is the direction in which dedicated streams are answered
+   * @param proofs both sides prove that they have a token
+   */
+  constructor(answers: boolean, proofs = false) {
     super();
     this.answers = answers;
+    this.proofs = proofs;
   }
+
+  private readonly measureProof: Measure = (bytes) => {
+    if (bytes.length >= PROOF_BYTES) this.after = measureFrame;
+    return { kind: 'proof', length: PROOF_BYTES };
+  };
+
+  private readonly measureAnswer: Measure = (bytes) => {
+    if (bytes.length >= RESULT_BYTES) this.after = measureRaw;
+    return { kind: 'answer', length: RESULT_BYTES };
+  };
 }
 
 function measureRaw(bytes: Buffer): { kind: string; length: number } {

@@ -6,9 +6,13 @@ import { engines } from '../helpers/engines.ts';
 import { mib } from '../helpers/process-figures.ts';
 import type { Attack } from './attack.ts';
 import { CLAIM_ATTACKS } from './attacks/claims.ts';
+import { COUNT_ATTACKS } from './attacks/counts.ts';
+import { DATAGRAM_ATTACKS } from './attacks/datagrams.ts';
 import { DEDICATED_ATTACKS } from './attacks/dedicated.ts';
 import { FRAME_ATTACKS } from './attacks/frames.ts';
 import { HELLO_ATTACKS } from './attacks/hellos.ts';
+import { SPARE_ATTACKS } from './attacks/spares.ts';
+import { TOKEN_ATTACKS } from './attacks/tokens.ts';
 import { TREE_ATTACKS } from './attacks/tree.ts';
 import { UNIX_PATH_ATTACKS } from './attacks/unix-paths.ts';
 import { Bystander } from './bystander.ts';
@@ -21,6 +25,10 @@ const ATTACKS: readonly Attack[] = [
   ...UNIX_PATH_ATTACKS,
   ...TREE_ATTACKS,
   ...DEDICATED_ATTACKS,
+  ...DATAGRAM_ATTACKS,
+  ...SPARE_ATTACKS,
+  ...COUNT_ATTACKS,
+  ...TOKEN_ATTACKS,
 ];
 const TAIL_LINES = 8;
 const ATTACK_MS = 60_000;

@@ -1,7 +1,7 @@
 /** A VM shim's end of a link, byte by byte: what it sends is whatever an attack wants. */
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import { pack } from 'msgpackr';
+import { pack, unpack } from 'msgpackr';
 import { until } from '../helpers/processes.ts';
 import { LinkCutter, type Piece } from '../helpers/wire-pieces.ts';
 
@@ -65,9 +65,31 @@ export function handshake(payload: Buffer): Buffer {
   return Buffer.concat([Buffer.from(TEXT, 'latin1'), length, payload]);
 }
 
-export function hello(instance = randomBytes(16).toString('hex'), epoch = 0): Buffer {
-  const implementation = 'hostile 1';
-  return pack({ version: 1, implementation, role: 'shim', instance, epoch, features: FEATURES });
+export interface HelloOptions {
+  readonly instance?: string;
+  readonly epoch?: number;
+  readonly features?: readonly string[];
+  /** Asks for proof that the other side has the token. */
+  readonly nonce?: Buffer;
+}
+
+export function hello(options: HelloOptions = {}): Buffer {
+  const instance = options.instance ?? randomBytes(16).toString('hex');
+  const map = {
+    version: 1,
+    implementation: 'hostile 1',
+    role: 'shim',
+    instance,
+    epoch: 0,
+    features: FEATURES,
+  };
+  return pack({ ...map, ...options, instance });
+}
+
+/** The key in the control frame that `start` is. */
+function streamKeyIn(bytes: Buffer): Buffer {
+  const head = bytes.readUInt16LE(0);
+  return Buffer.from((unpack(bytes.subarray(head)) as { streamKey: Uint8Array }).streamKey);
 }
 
 /** Connects to a unix socket; errors later on are nobody's. */
@@ -89,6 +111,8 @@ export class RawLink {
   /** The other side has closed or reset it. */
   ended = false;
   onPiece: (piece: Piece) => void = () => {};
+  /** What dedicated and spare streams of this link have to carry. */
+  streamKey: Buffer = NOTHING;
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -97,6 +121,7 @@ export class RawLink {
       for (const piece of cutter.push(chunk)) {
         if (this.seen.length < 10_000)
           this.seen.push({ kind: piece.kind, bytes: Buffer.from(piece.bytes.subarray(0, 64)) });
+        if (piece.kind === 'start') this.streamKey = streamKeyIn(piece.bytes);
         this.onPiece(piece);
       }
     });
@@ -108,9 +133,9 @@ export class RawLink {
   }
 
   /** A link that is up, on which nothing is claimed. */
-  static async up(path: string, instance?: string): Promise<RawLink> {
+  static async up(path: string, options?: HelloOptions): Promise<RawLink> {
     const link = new RawLink(await dialUnix(path));
-    link.send(handshake(hello(instance)));
+    link.send(handshake(hello(options)));
     await link.sees('start');
     link.control({ type: 'started' });
     link.control({ type: 'claims', claims: [], more: false });

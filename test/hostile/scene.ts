@@ -1,12 +1,21 @@
 /** A real host agent with a good VM, whose shim is real too, and the place of a hostile one, which an attack takes. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { callApi, listForwards } from '../helpers/api.ts';
 import type { EngineName } from '../helpers/engines.ts';
 import { type Exchange, startExchange } from '../helpers/exchange.ts';
 import { mib, residentBytes } from '../helpers/process-figures.ts';
-import { hostPort, loopback, ProcessGroup, type Running, until } from '../helpers/processes.ts';
+import {
+  hostPort,
+  logLines,
+  loopback,
+  ProcessGroup,
+  type Running,
+  runPortferry,
+  until,
+} from '../helpers/processes.ts';
 import { connectTo } from '../helpers/stream-client.ts';
-import { RawLink } from './raw-link.ts';
+import { type HelloOptions, RawLink } from './raw-link.ts';
 
 /**
  * What the host agent may grow by over what it had before all attacks, bytes. What our limits let a VM make it keep is a part of
@@ -14,6 +23,13 @@ import { RawLink } from './raw-link.ts';
  */
 export const MEMORY_BOUND = 256 * 1024 * 1024;
 const SAMPLE_MS = 50;
+/** What the VM with counts may have at once; the other hostile ones may have whatever one VM may. */
+export const COUNTS = { forwards: 40, connections: 30, flows: 20 } as const;
+const POLICY = `[vm.counted.policy]
+max-forwards = ${COUNTS.forwards}
+max-connections = ${COUNTS.connections}
+max-flows = ${COUNTS.flows}
+`;
 
 export class Scene {
   readonly group = new ProcessGroup();
@@ -24,6 +40,11 @@ export class Scene {
   readonly evilListener = join(this.group.dir, 'evil-shim.sock');
   /** The control filesystem of the hostile VM. */
   readonly evilTree = join(this.group.dir, 'evil-tree.sock');
+  /** Where the shim of a hostile VM with counts dials. */
+  readonly counted = join(this.group.dir, 'counted.sock');
+  /** Where the shim of a VM dials that has to prove that it has the token. */
+  readonly tokened = join(this.group.dir, 'tokened.sock');
+  readonly token = join(this.group.dir, 'token');
   readonly api = join(this.group.dir, 'api.sock');
   host!: Running;
   exchange!: Exchange;
@@ -33,6 +54,9 @@ export class Scene {
   evilTcp = 0;
   evilUdp = 0;
   dedicatedTcp = 0;
+  dedicatedUdp = 0;
+  countedTcp = 0;
+  countedUdp = 0;
   private memoryAtFirst = 0;
 
   private constructor(engine: EngineName) {
@@ -51,8 +75,8 @@ export class Scene {
   }
 
   /** A link of the hostile VM; what it is sent goes unread unless the attack reads it. */
-  link(instance?: string): Promise<RawLink> {
-    return RawLink.up(this.evil, instance);
+  link(options?: HelloOptions): Promise<RawLink> {
+    return RawLink.up(this.evil, options);
   }
 
   /** A client of the hostile VM's forward, and the channel that the host agent opened for it. */
@@ -67,10 +91,23 @@ export class Scene {
     return forwards.filter(({ owner }) => owner === `shim:${vm}`).length;
   }
 
+  /** How often the host agent has logged something at this level or above (pino's: 40 is a warning). */
+  logged(text: string, level: number): number {
+    return logLines(this.host.stderr()).filter((line) => line.level >= level && line.msg?.includes(text))
+      .length;
+  }
+
+  /** The counters of a forward of this VM at this port. */
+  async stats(port: number): Promise<Record<string, number>> {
+    const { forwards } = await listForwards(this.api);
+    return forwards.find(({ spec }) => hostPort(spec) === port)!.stats;
+  }
+
   /** Begins to watch the memory of the host agent. @returns ends it, with how much it had at most over what it had first */
   watchMemory(): () => number {
     let most = 0;
     const look = () => {
+      if (this.host.child.exitCode !== null || this.host.child.signalCode !== null) return; // said elsewhere
       most = Math.max(most, residentBytes(this.host.pid) - this.memoryAtFirst);
     };
     const timer = setInterval(look, SAMPLE_MS);
@@ -99,6 +136,10 @@ export class Scene {
   private async open(): Promise<void> {
     const { group, engine } = this;
     this.exchange = await startExchange();
+    const config = join(group.dir, 'config.toml');
+    writeFileSync(config, POLICY);
+    const made = await runPortferry('token', this.token);
+    if (made.code !== 0) throw new Error(`no token: ${made.stderr}`);
     group.start('vm-shim', '--listen', group.unixUrl('good.sock'), '--engine', engine);
     group.start('vm-shim', '--connect', group.unixUrl('good-mux.sock'), '--engine', engine);
     this.host = group.start(
@@ -110,6 +151,8 @@ export class Scene {
         `good-mux=${group.unixUrl('good-mux.sock')}`,
       ],
       ...['--listen', `evil=unix://${this.evil}`, '--connect', `evil-dialled=unix://${this.evilListener}`],
+      ...['--config', config, '--listen', `counted=unix://${this.counted}`],
+      ...['--listen', `tokened=unix://${this.tokened}`, '--token-file', `tokened=${this.token}`],
       ...['--control', `evil=unix://${this.evilTree}`, '--api', this.api, '--engine', engine],
     );
     await until('the good VMs', async () => {
@@ -122,6 +165,9 @@ export class Scene {
     this.evilTcp = await this.expose('evil', loopback('tcp', 9));
     this.evilUdp = await this.expose('evil', loopback('udp', 9));
     this.dedicatedTcp = await this.expose('evil-dialled', loopback('tcp', 9));
+    this.dedicatedUdp = await this.expose('evil-dialled', loopback('udp', 9));
+    this.countedTcp = await this.expose('counted', loopback('tcp', 9));
+    this.countedUdp = await this.expose('counted', loopback('udp', 9));
     for (const port of this.goodPorts)
       for (let i = 0; i < 50; i++) await this.exchange.whole(port, 100_000, 100_000);
     this.memoryAtFirst = residentBytes(this.host.pid);

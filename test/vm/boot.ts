@@ -25,6 +25,12 @@ export interface GuestOptions {
   readonly ports?: readonly SerialPort[];
   /** It starts again when it reboots, instead of ending. */
   readonly reboots?: boolean;
+  /** An overlay of the image's root, to be the disk; without one what is written is forgotten. */
+  readonly disk?: string;
+  /** The path where QEMU makes the socket of its monitor. */
+  readonly monitor?: string;
+  /** Goes on with what was saved in the disk under this name, instead of booting. */
+  readonly restore?: string;
 }
 
 export interface SerialPort {
@@ -43,6 +49,7 @@ export interface Guest {
 /** Runs the payload's command. */
 export function bootGuest(options: GuestOptions): Guest {
   const { image, payload, work, timeoutMs, onLine, ports = [], reboots = false } = options;
+  const { disk, monitor, restore } = options;
   const kernelOptions =
     'console=ttyS0 quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off tsc=reliable no_timer_check';
   // A processor without AVX is emulated faster.
@@ -51,8 +58,13 @@ export function bootGuest(options: GuestOptions): Guest {
     ...'-display none -monitor none -serial stdio -nic none -vga none'.split(' '),
     ...(reboots ? [] : ['-no-reboot']),
     ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', kernelOptions],
-    ...['-drive', `file=${image.root},if=virtio,format=raw,snapshot=on`],
+    '-drive',
+    disk === undefined
+      ? `file=${image.root},if=virtio,format=raw,snapshot=on`
+      : `file=${disk},if=virtio,format=qcow2,cache=unsafe`,
     ...['-drive', `file=${payload},if=virtio,format=raw,readonly=on`],
+    ...(monitor === undefined ? [] : ['-qmp', `unix:${monitor},server=on,wait=off`]),
+    ...(restore === undefined ? [] : ['-loadvm', restore]),
     ...(ports.length === 0 ? [] : ['-device', 'virtio-serial']),
     ...ports.flatMap(({ name, socket }, index) => [
       ...['-chardev', `socket,path=${socket},server=on,wait=off,id=c${index}`],

@@ -8,11 +8,16 @@ export abstract class Carrier {
   /** Ends the shim without a word. */
   abstract killShim(): Promise<void>;
 
-  /** Publishes; answers the host port. */
-  async expose(spec: string): Promise<number> {
+  /** Publishes; answers what was resolved. */
+  async exposeSpec(spec: string): Promise<string> {
     const { status, body } = await callApi(this.api, 'POST', { spec });
     if (status !== 201) throw new Error(`expose ${spec} failed: ${JSON.stringify(body)}`);
-    return hostPort((body as { spec: string }).spec);
+    return (body as { spec: string }).spec;
+  }
+
+  /** Publishes; answers the host port. */
+  async expose(spec: string): Promise<number> {
+    return hostPort(await this.exposeSpec(spec));
   }
 
   /** Publishes a loopback port of the VM at any port of our loopback; answers that. */

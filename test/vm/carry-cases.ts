@@ -7,7 +7,8 @@ import { connectTo, fateOf, fateOfNew, readAll, readExactly, roundTrip } from '.
 import { sendBytes } from '../helpers/test-bytes.ts';
 import type { Carrier } from './carrier.ts';
 import { type Cases, same } from './cases.ts';
-import type { Containers, Seen } from './guest/containers.ts';
+import type { Containers } from './guest/containers.ts';
+import { seenAt } from './seen.ts';
 
 const BURST = 100;
 
@@ -36,10 +37,7 @@ export async function carryCases(
   { containers, seenSocket, folder, bulk }: Surroundings,
 ): Promise<void> {
   const of = (name: string) => `${what}: ${name}`;
-  const seen = async () => {
-    const bytes = await readAll(await connectTo(seenSocket));
-    return JSON.parse(bytes.toString()) as Seen;
-  };
+  const seen = () => seenAt(seenSocket);
 
   await cases.case(of('a round trip'), async () => {
     const port = await pair.tcp(containers.echo);

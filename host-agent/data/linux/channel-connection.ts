@@ -35,15 +35,17 @@ export class ChannelConnection implements Timed {
     const length = writePeer(details, 0, peer);
     details.set(fields, length);
     this.details = details.subarray(0, length + fields.length);
-    const { reactor, counters, tcp } = forward;
-    this.client = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, (bytes) => {
+    const { reactor, counters, tcp, pace } = forward;
+    const drawn = (bytes: number): void => {
       counters[BYTES_UP]! += bytes;
       this.drawn += bytes;
-    });
+    };
+    this.client = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, drawn, pace);
     const header = forward.headerFor(fd);
     if (header !== undefined) this.client.lead(header);
     this.connection = new Connection(this.client, {
       counters: forward.relayed,
+      pace,
       cancelDial: () => this.cancel(ERRNO.ECANCELED),
       closed: (error) => forward.released(this, error?.errno ?? 0),
     });

@@ -3,13 +3,14 @@ import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { DescriptorEnd } from '../../../shared/platform/linux/mux/descriptor-end.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-import { PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
+import { BRIDGED_UNIX } from '../../../shared/platform/linux/side.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 
 /**
  * The datagrams of a forward as a channel: u32 frames come and go on one end of a pair of sockets, at whose other end
- * they look as on a dedicated stream. A channel that cannot be opened is an end of that stream.
+ * they look as on a dedicated stream. A channel that cannot be opened is an end of that stream; a stream that is closed is a
+ * reset of the channel, as a dedicated one is aborted.
  */
 export class DatagramChannel {
   private readonly link: WorkerLink;
@@ -20,7 +21,7 @@ export class DatagramChannel {
   /** Takes over our end of the pair. */
   constructor(reactor: Reactor, link: WorkerLink, fd: number) {
     this.link = link;
-    this.end = new DescriptorEnd(reactor, fd, PLAIN_UNIX, link.boxes, () => {});
+    this.end = new DescriptorEnd(reactor, fd, BRIDGED_UNIX, link.boxes, () => {});
     this.connection = new Connection(this.end, {
       counters: { bytesUp: 0, bytesDown: 0 },
       cancelDial: () => this.reset(ERRNO.ECANCELED),

@@ -2,6 +2,7 @@
  * A UDP forward in the worker that carries it: batches from its socket become frames of one stream that has all
  * flows, and frames of that stream become datagrams again. The counterpart of data/udp-forward.ts.
  */
+import type { ByteRate } from '../../../shared/byte-rate.ts';
 import { ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { EPOLLERR, EPOLLIN } from '../../../shared/platform/linux/constants.ts';
@@ -45,6 +46,8 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
   private readonly batches: Batches;
   private readonly clients: DatagramClients;
   private readonly counters: Float64Array;
+  /** Of bytes of the VM. */
+  private readonly rate: ByteRate;
   private readonly evicted: Client[] = [];
   private stream: FlowStream | undefined;
   private held: Buffer[] = [];
@@ -60,6 +63,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
     this.reactor = context.reactor;
     this.batches = batches;
     this.counters = new Float64Array(order.counters, 0, DATAGRAM_COUNTERS);
+    this.rate = context.reactor.paceOf(order.bytes).rate;
     this.route = new DatagramRoute(order, context, {
       opened: (fd) => this.opened(fd),
       failed: (why) => this.failed(why),
@@ -131,7 +135,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
       return;
     }
     const client = this.clients.byFlow(flow);
-    if (client === undefined) {
+    if (client === undefined || !this.rate.admit(length)) {
       this.counters[DROPPED]!++;
       return;
     }
@@ -162,7 +166,7 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
   }
 
   private take(batch: ReceiveBatch, count: number): void {
-    const { counters } = this;
+    const { counters, rate } = this;
     let framed = 0;
     let bytes = 0;
     let payload = 0;
@@ -172,9 +176,16 @@ export class DatagramForward implements Watcher, Timed, FlowStreamOwner {
         batch.skip(index);
         continue;
       }
+      const { header } = this.clients.find(batch, index);
+      const length = batch.length(index);
+      if (!rate.admit(length)) {
+        counters[DROPPED]!++;
+        batch.skip(index);
+        continue;
+      }
       framed++;
-      payload += batch.length(index);
-      bytes += batch.frame(index, this.clients.find(batch, index).header);
+      payload += length;
+      bytes += batch.frame(index, header);
     }
     counters[FLOWS] = this.clients.size;
     const { stream } = this;

@@ -1,5 +1,6 @@
 /** What the main thread of the host agent and its workers say to each other about UDP forwards. */
 
+import type { ByteShare } from '../../../shared/byte-rate.ts';
 import type { LimitShare } from '../../../shared/limit.ts';
 
 export interface DatagramForwardOrder {
@@ -20,6 +21,8 @@ export interface DatagramForwardOrder {
   readonly maxFlows: number;
   /** Of flows of the VM. */
   readonly flows: LimitShare;
+  /** Of bytes of the VM. */
+  readonly bytes: ByteShare;
   /** DATAGRAM_COUNTERS elements. */
   readonly counters: SharedArrayBuffer;
 }

@@ -1,6 +1,7 @@
 import { type Destination, decodeDestination } from '../../../shared/destination.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
+import type { Pace } from '../../../shared/pace.ts';
 import { AcceptLoop, type AcceptOwner } from '../../../shared/platform/linux/accept-loop.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
@@ -74,6 +75,8 @@ export class ForwardListener implements AcceptOwner {
   readonly shared: HostShared;
   /** Whether clients of this forward have mostly sent something by the time they are accepted. */
   readonly early = new EarlyGuess();
+  /** How fast bytes of its VM may pass. */
+  readonly pace: Pace;
   private readonly context: ListenerContext;
   private readonly name: string;
   private readonly listenFd: number;
@@ -101,6 +104,7 @@ export class ForwardListener implements AcceptOwner {
     this.shared = context.shared;
     this.limits = [...order.limits.map((each) => Limit.of(each, context.log)), context.limit];
     this.rate = RateLimit.of(order.rate, context.log);
+    this.pace = context.reactor.paceOf(order.bytes);
     const counters = new Float64Array(order.counters);
     const first = context.index * FORWARD_COUNTERS;
     this.counters = counters.subarray(first, first + FORWARD_COUNTERS);

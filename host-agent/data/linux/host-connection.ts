@@ -1,8 +1,10 @@
 import { ERRNO } from '../../../shared/errors.ts';
+import type { Pace } from '../../../shared/pace.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { COPY_BYTES } from '../../../shared/platform/linux/reactor.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
 import { PLAIN_TCP, PLAIN_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
+import { RESULT_BYTES } from '../../../shared/preface.ts';
 import type { ForwardListener } from './forward-listener.ts';
 import type { HostPath } from './host-path.ts';
 import { TunnelDial } from './tunnel-dial.ts';
@@ -14,6 +16,7 @@ const EARLY_BYTES = 8 * 1024;
 export class HostConnection extends TunnelDial<ForwardListener> implements RelayOwner {
   readonly relay: Relay;
   readonly counters: Float64Array;
+  readonly pace: Pace;
   protected readonly peer: Buffer;
   private readonly header: Buffer | undefined;
 
@@ -22,6 +25,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     super(path, forward);
     this.peer = peer;
     this.counters = forward.counters;
+    this.pace = forward.pace;
     this.header = forward.headerFor(client);
     this.relay = new Relay(forward.reactor, client, forward.tcp ? PLAIN_TCP : PLAIN_UNIX, this);
   }
@@ -64,7 +68,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   }
 
   protected override get answerRoom(): number {
-    return COPY_BYTES;
+    return this.pace.limited ? RESULT_BYTES : COPY_BYTES;
   }
 
   protected override exhausted(errno: number): void {
@@ -98,7 +102,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
 
   private readClient(address: number): number {
     const { reactor, source, relay } = this;
-    if (!source.early.worthTrying()) return 0;
+    if (this.pace.limited || !source.early.worthTrying()) return 0;
     const { initiating } = relay;
     const count = reactor.libc.read(initiating.fd, address, EARLY_BYTES);
     source.early.learn(count > 0);

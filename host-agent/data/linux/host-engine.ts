@@ -198,6 +198,7 @@ export class HostEngine {
       settings,
       limits: [limit.share, limits.connectionsOfVm.share],
       rate: limits.newConnections.share,
+      bytes: limits.pace.rate.share,
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
     const forward = new LinuxForward({ ...options, engine: this, order, listener });

@@ -97,6 +97,7 @@ export class LinuxDatagrams {
       flowIdle: options.settings.idleTimeout,
       maxFlows: options.limits.flowsPerForward,
       flows: options.limits.flowsOfVm.share,
+      bytes: options.limits.pace.rate.share,
       counters: new SharedArrayBuffer(DATAGRAM_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
     const forward = new LinuxUdpForward({ ...options, order, engine: this.engine, sockets: this.sockets });

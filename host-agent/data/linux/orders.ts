@@ -1,5 +1,6 @@
 /** What the main thread of the host agent and its workers say to each other, besides StreamOrder and StreamReport. */
 
+import type { ByteShare } from '../../../shared/byte-rate.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import type { LimitShare } from '../../../shared/limit.ts';
 import type { StreamOrder, StreamReport } from '../../../shared/platform/linux/messages.ts';
@@ -61,6 +62,8 @@ export interface ForwardOrder {
   readonly limits: readonly LimitShare[];
   /** Of new connections of the VM. */
   readonly rate: RateShare;
+  /** Of bytes of the VM. */
+  readonly bytes: ByteShare;
   /** FORWARD_COUNTERS elements for each worker. */
   readonly counters: SharedArrayBuffer;
 }

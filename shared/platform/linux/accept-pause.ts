@@ -21,8 +21,8 @@ export interface AcceptPauseOptions {
 
 /**
  * A listener at which nobody is accepted for a moment, because descriptors or memory have run out (EMFILE, ENFILE,
- * ENOBUFS, ENOMEM): clients wait in the kernel's queue until others have gone. One line in the log says so, and one
- * that it is over.
+ * ENOBUFS, ENOMEM): clients wait in the kernel's queue until others have gone. One line in the log says so, and one that it
+ * is over, for all listeners of the process (Shortage).
  */
 export class AcceptPause implements Timed {
   private readonly options: AcceptPauseOptions;
@@ -41,7 +41,8 @@ export class AcceptPause implements Timed {
     if (this.state === 'paused') return;
     reactor.pipes.closeIdle();
     pause();
-    if (this.pauses++ === 0)
+    const begins = this.pauses++ === 0;
+    if (begins && reactor.shortage.begin())
       log.warn(
         { ...fields, errno: errnoName(errno) },
         `out of descriptors or memory (${errnoName(errno)}): clients wait until others have gone (see ulimit -n)`,
@@ -62,7 +63,8 @@ export class AcceptPause implements Timed {
       return;
     }
     this.state = 'accepting';
-    log.warn({ ...fields, pauses: this.pauses }, 'there are descriptors and memory again');
+    const { pauses } = this;
     this.pauses = 0;
+    if (reactor.shortage.end()) log.warn({ ...fields, pauses }, 'there are descriptors and memory again');
   }
 }

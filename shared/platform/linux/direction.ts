@@ -4,6 +4,7 @@
  * on the bytes are spliced through a pipe and never come to user space, until the source runs dry.
  */
 import { ERRNO } from '../../errors.ts';
+import type { Pace, PacedWaiter } from '../../pace.ts';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from './constants.ts';
 import { type Deadline, removeDeadline, type Timed } from './deadlines.ts';
 import type { Pipe } from './pipe-pool.ts';
@@ -23,17 +24,20 @@ export interface DirectionOwner {
   finished(): boolean;
 }
 
-export class Direction implements Task, Timed {
+export class Direction implements Task, Timed, PacedWaiter {
   /** Bytes that it has read. */
   moved = 0;
   /** The end of stream was passed on. */
   shut = false;
+  /** What was read waits until it may pass. */
+  waiting = false;
   private readonly reactor: Reactor;
   private readonly from: Side;
   private readonly to: Side;
   private readonly owner: DirectionOwner;
   private readonly counters: Float64Array;
   private readonly counter: number;
+  private readonly pace: Pace | undefined;
   private held: Buffer | undefined;
   private leading: Buffer | undefined;
   private leadDeadline: Deadline | undefined;
@@ -43,7 +47,7 @@ export class Direction implements Task, Timed {
   private endWanted = false;
   private queued = false;
 
-  /** @param counter which element of `counters` counts the bytes */
+  /** @param counter which element of `counters` counts the bytes. @param pace how fast they may pass */
   constructor(
     reactor: Reactor,
     from: Side,
@@ -51,6 +55,7 @@ export class Direction implements Task, Timed {
     owner: DirectionOwner,
     counters: Float64Array,
     counter: number,
+    pace: Pace | undefined,
   ) {
     this.reactor = reactor;
     this.from = from;
@@ -58,6 +63,7 @@ export class Direction implements Task, Timed {
     this.owner = owner;
     this.counters = counters;
     this.counter = counter;
+    this.pace = pace;
   }
 
   /** Something has been read and not yet been written. */
@@ -93,7 +99,7 @@ export class Direction implements Task, Timed {
   /** Moves what can be moved. */
   pump(): void {
     for (let steps = 0; ; steps++) {
-      if (this.shut || this.to.closed) return;
+      if (this.shut || this.waiting || this.to.closed) return;
       if (this.pending) {
         if (!this.flush()) return;
         continue;
@@ -111,9 +117,16 @@ export class Direction implements Task, Timed {
     this.pump();
   }
 
+  due(): void {
+    this.waiting = false;
+    this.pump();
+  }
+
   /** Gives up what it holds. */
   drop(): void {
     this.shut = true;
+    if (this.waiting) this.pace?.cancel(this);
+    this.waiting = false;
     this.takeLead();
     this.held = undefined;
     if (this.pipe !== undefined) this.reactor.pipes.give(this.pipe, this.piped === 0);
@@ -130,14 +143,19 @@ export class Direction implements Task, Timed {
     const { from, to, reactor } = this;
     const { libc, buffer } = reactor;
     const start = this.leading === undefined ? 0 : this.leading.length;
-    const count = libc.read(from.fd, buffer.address + start, COPY_BYTES - start);
+    const room = this.mayRead(COPY_BYTES - start);
+    const count = libc.read(from.fd, buffer.address + start, room);
     if (count <= 0) return this.readNothing(count);
     const length = start + count;
     if (start > 0) this.takeLead()?.copy(buffer.bytes);
     // epoll(7): a stream that gave less than was asked for is empty; what comes later is a new edge.
     if (length === COPY_BYTES) this.pipe = reactor.pipes.take();
-    else if (!from.hangUp) from.readable = false;
+    else if (count < room && !from.hangUp) from.readable = false;
     this.count(count);
+    if (this.waiting) {
+      this.held = Buffer.from(buffer.bytes.subarray(0, length));
+      return;
+    }
     const written = libc.write(to.fd, buffer.address, length);
     if (written === length) return;
     if (written < 0 && !isTransient(libc.errno())) return this.owner.failed(to, libc.errno());
@@ -161,7 +179,7 @@ export class Direction implements Task, Timed {
   private spliceIn(pipe: Pipe): void {
     const { libc } = this.reactor;
     const flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-    const count = libc.splice(this.from.fd, 0, pipe.writeFd, 0, pipe.capacity, flags);
+    const count = libc.splice(this.from.fd, 0, pipe.writeFd, 0, this.mayRead(pipe.capacity), flags);
     if (count > 0) {
       this.piped = count;
       this.count(count);
@@ -223,10 +241,19 @@ export class Direction implements Task, Timed {
     this.reactor.later(this);
   }
 
+  /** The most to read now where there is room for so much, bytes. */
+  private mayRead(room: number): number {
+    const { pace } = this;
+    return pace?.limited === true ? Math.min(room, pace.turn) : room;
+  }
+
+  /** Counts what was read. */
   private count(bytes: number): void {
+    const { pace } = this;
     this.sinceDry += bytes;
     this.moved += bytes;
     this.counters[this.counter]! += bytes;
+    if (pace?.limited === true) this.waiting = !pace.book(this, bytes);
   }
 }
 

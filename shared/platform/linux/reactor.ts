@@ -6,6 +6,8 @@
  * Descriptors are registered once, edge-triggered: a dead one that nobody reads cannot spin the loop. An
  * eventfd need not be read then, since every write to it is an edge (eventfd_write wakes its waiters).
  */
+import { ByteRate, type ByteShare } from '../../byte-rate.ts';
+import { Pace } from '../../pace.ts';
 import { Arena, type Piece } from './arena.ts';
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN } from './constants.ts';
 import { Deadlines } from './deadlines.ts';
@@ -14,6 +16,7 @@ import { systemError } from './errno.ts';
 import type { Ledger } from './ledger.ts';
 import type { Libc } from './libc.ts';
 import { PipePool } from './pipe-pool.ts';
+import { Shortage } from './shortage.ts';
 import { Sockets } from './sockets.ts';
 
 /** Who is told about a descriptor. Flags are those of epoll(7). */
@@ -23,6 +26,13 @@ export interface Watcher {
 
 export interface Task {
   run(): void;
+}
+
+/** What has to be done at some time. */
+interface Agenda {
+  /** When to call `run`, on the reactor's clock; Infinity while there is nothing. */
+  readonly first: number;
+  run(now: number): void;
 }
 
 /** What one read takes at the most when bytes are copied. */
@@ -40,6 +50,7 @@ export class Reactor {
   /** For one read followed by its write; nothing is kept in it. */
   readonly buffer: Piece;
   readonly arena: Arena;
+  readonly shortage: Shortage;
   /** Milliseconds of a clock that never runs backwards, as of the last wake-up. */
   now = performance.now();
   private readonly epoll: Epoll;
@@ -47,15 +58,18 @@ export class Reactor {
   private readonly watchers: Array<Watcher | undefined> = [];
   private readonly generations: number[] = [];
   private readonly deadlines = new Map<number, Deadlines>();
-  private lists: Deadlines[] = [];
+  private readonly agendas: Agenda[] = [];
+  /** By the numbers of their rates. */
+  private readonly paces = new Map<number, Pace>();
   private tasks: Task[] = [];
   private generation = 0;
   private stopBy: number | undefined;
   /** Aborted streams that wait for their peer; a stop waits for them. */
   lingering = 0;
 
-  constructor(libc: Libc, ledger: Ledger) {
+  constructor(libc: Libc, ledger: Ledger, shortage = new Shortage()) {
     this.libc = libc;
+    this.shortage = shortage;
     this.ledger = ledger;
     this.arena = new Arena(libc, ARENA_BYTES);
     this.sockets = new Sockets(libc, this.arena);
@@ -126,9 +140,23 @@ export class Reactor {
     if (list === undefined) {
       list = new Deadlines(ms);
       this.deadlines.set(ms, list);
-      this.lists = [...this.deadlines.values()];
+      this.heed(list);
     }
     return list;
+  }
+
+  /** Those of this thread who wait for a rate; there is one for each rate. */
+  paceOf(share: ByteShare): Pace {
+    const known = this.paces.get(share.id);
+    if (known !== undefined) return known;
+    const pace: Pace = new Pace(new ByteRate(share), () => this.heed(pace));
+    this.paces.set(share.id, pace);
+    return pace;
+  }
+
+  /** Runs what is on an agenda when it is time, from now on. May be called again. */
+  private heed(agenda: Agenda): void {
+    if (!this.agendas.includes(agenda)) this.agendas.push(agenda);
   }
 
   /** Ends the loop as soon as nothing lingers. */
@@ -152,7 +180,7 @@ export class Reactor {
       this.now = performance.now();
       for (let index = 0; index < count; index++) this.dispatch(index);
       if (this.tasks.length > 0) this.runTasks();
-      for (const list of this.lists) if (list.first <= this.now) list.run(this.now);
+      for (const agenda of this.agendas) if (agenda.first <= this.now) agenda.run(this.now);
     }
     this.pipes.closeIdle();
     this.close(this.epoll.fd);
@@ -174,7 +202,7 @@ export class Reactor {
   private sleepMs(): number {
     if (this.tasks.length > 0) return 0;
     let first = Number.POSITIVE_INFINITY;
-    for (const list of this.lists) if (list.first < first) first = list.first;
+    for (const agenda of this.agendas) if (agenda.first < first) first = agenda.first;
     if (first === Number.POSITIVE_INFINITY) return MAX_SLEEP_MS;
     return Math.min(MAX_SLEEP_MS, Math.max(0, Math.ceil(first - performance.now())));
   }

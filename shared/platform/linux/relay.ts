@@ -9,13 +9,14 @@
  * thread is asked whether the link still stands.
  */
 import { ERRNO } from '../../errors.ts';
+import type { Pace } from '../../pace.ts';
 import { encodeResult } from '../../preface.ts';
 import type { RelayCounters } from '../../relay/connection.ts';
 import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
 import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
 import { Direction, type DirectionOwner } from './direction.ts';
-import type { Reactor } from './reactor.ts';
+import { isHangUp, type Reactor } from './reactor.ts';
 import { Side, type SideKind, type SideOwner } from './side.ts';
 
 /** Elements of a relay's counters. */
@@ -43,6 +44,8 @@ export function relayCounters(counters: Float64Array): RelayCounters {
 /** What a relay leaves to those who made it. */
 export interface RelayOwner {
   readonly counters: Float64Array;
+  /** How fast bytes may pass, where there may be a limit. */
+  readonly pace?: Pace;
   /** The dial is no longer wanted. */
   cancelDial(relay: Relay): void;
   /** Asks whether an end of the tunnel is a true one; the answer is given to `confirmed`. @param hurry it is waited for */
@@ -103,8 +106,9 @@ export class Relay implements SideOwner, DirectionOwner {
     const target = new Side(reactor, fd, kind, 'target', this);
     this.target = target;
     reactor.hand(fd, target);
-    this.up = new Direction(reactor, initiating, target, this, owner.counters, BYTES_UP);
-    this.down = new Direction(reactor, target, initiating, this, owner.counters, BYTES_DOWN);
+    const { counters, pace } = owner;
+    this.up = new Direction(reactor, initiating, target, this, counters, BYTES_UP, pace);
+    this.down = new Direction(reactor, target, initiating, this, counters, BYTES_DOWN, pace);
     if (early.up !== undefined) this.up.hold(early.up, true);
     if (early.down !== undefined) this.down.hold(early.down, true);
     this.mayWait = early.mayWait === true;
@@ -149,6 +153,9 @@ export class Relay implements SideOwner, DirectionOwner {
     const [into, out] = side.role === 'initiating' ? [up, down] : [down, up];
     if (side.eof) {
       if (side.maybeGone(flags) && !out.shut) this.probe(side);
+    } else if (into.waiting && side.kind.tcp && isHangUp(flags) && !out.shut) {
+      // It is not read for now, and a reset need not wait for that.
+      if (!this.probe(side)) return;
     } else if (side.readable) into.pump();
     if ((flags & EPOLLOUT) !== 0 && out.pending) out.pump();
   }

@@ -11,10 +11,17 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from './constants.ts';
 import { systemError } from './errno.ts';
 import { Ledger } from './ledger.ts';
 import type { Libc } from './libc.ts';
+import { Shortage } from './shortage.ts';
 import { Sockets } from './sockets.ts';
 
 /** Workers that die one after the other are not replaced faster than this, milliseconds. */
 const RESPAWN_MS = 100;
+
+/**
+ * V8 would let the memory for new objects of each thread grow to 48 MB under a flood and keep it; what a worker makes in its
+ * everyday fits into a fraction of that.
+ */
+const RESOURCES = { maxYoungGenerationSizeMb: 24 };
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -26,6 +33,8 @@ export interface WorkerStart {
   readonly ledger: SharedArrayBuffer;
   /** Wake-ups of its loop, one Int32. */
   readonly wakeUps: SharedArrayBuffer;
+  /** Of Shortage. */
+  readonly shortage: Int32Array;
   /** What the program gives to all its workers. */
   readonly shared: unknown;
 }
@@ -57,10 +66,12 @@ export class WorkerPool<Order, Report> {
   private readonly sockets: Sockets;
   private readonly number: { readonly address: number; readonly bytes: Buffer };
   private readonly wakeFds = new Set<number>();
+  private readonly shortage: Int32Array;
   private closing = false;
 
   constructor(options: WorkerPoolOptions<Order, Report>) {
     this.options = options;
+    this.shortage = Shortage.cells(options.count);
     const arena = new Arena(options.libc, 4096);
     this.sockets = new Sockets(options.libc, arena);
     this.number = arena.carve(8);
@@ -144,9 +155,11 @@ export class WorkerPool<Order, Report> {
       wakeFd,
       ledger: ledger.shared,
       wakeUps,
+      shortage: this.shortage,
       shared,
     };
-    const worker = new Worker(entry, { workerData, transferList: [port2], name: `portferry-${index}` });
+    const name = `portferry-${index}`;
+    const worker = new Worker(entry, { workerData, transferList: [port2], name, resourceLimits: RESOURCES });
     const post = (order: Order): void => {
       port1.postMessage(order);
       this.wake(wakeFd);

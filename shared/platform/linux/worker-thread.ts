@@ -2,6 +2,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import { Ledger } from './ledger.ts';
 import { loadLibc } from './libc.ts';
 import { Reactor } from './reactor.ts';
+import { Shortage } from './shortage.ts';
 import type { WorkerStart } from './worker-pool.ts';
 
 /** What a worker's program does in its loop. */
@@ -27,7 +28,8 @@ export async function runWorker<Order, Report, Shared>(
 ): Promise<void> {
   const start = workerData as WorkerStart;
   const port: MessagePort = start.port;
-  const reactor = new Reactor(await loadLibc(), new Ledger(start.ledger));
+  const shortage = new Shortage(start.shortage, start.index);
+  const reactor = new Reactor(await loadLibc(), new Ledger(start.ledger), shortage);
   const fetch = (): void => {
     for (;;) {
       const received = receiveMessageOnPort(port) as { message: Order } | undefined;

@@ -1,54 +1,14 @@
 /** A shim that the host agent dials, so that its connections are dedicated streams, and that treats them badly. */
-import { rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pack } from 'msgpackr';
-import { listForwards } from '../../helpers/api.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOfNew } from '../../helpers/stream-client.ts';
-import { LinkCutter } from '../../helpers/wire-pieces.ts';
 import type { Attack } from '../attack.ts';
-import { COMMAND, controlFrame, frame, handshake, hello, u32 } from '../raw-link.ts';
+import { withShim } from '../evil-shim.ts';
+import { COMMAND, frame, u32 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
-
-/** Is dialled as a shim; does the link properly, and leaves streams to the attack. */
-async function withShim<T>(
-  scene: Scene,
-  onStream: (stream: Socket, preface: Buffer, link: Socket) => void,
-  attack: () => Promise<T>,
-): Promise<T> {
-  const sockets = new Set<Socket>();
-  let link: Socket | undefined;
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {}).on('end', () => socket.destroy());
-    const cutter = new LinkCutter(false);
-    socket.on('data', (chunk: Buffer) => {
-      for (const { kind, bytes } of cutter.push(chunk)) {
-        if (kind === 'hello') {
-          link = socket;
-          socket.write(handshake(hello()));
-        } else if (kind === 'start') {
-          socket.write(controlFrame(pack({ type: 'started' })));
-          socket.write(controlFrame(pack({ type: 'claims', claims: [], more: false })));
-        } else if (kind === 'preface') onStream(socket, bytes, link!);
-      }
-    });
-  });
-  rmSync(scene.evilListener, { force: true });
-  await new Promise<void>((resolve) => server.listen(scene.evilListener, resolve));
-  try {
-    await until('the link', async () =>
-      (await listForwards(scene.api)).vms.some(({ name, up }) => name === 'evil-dialled' && up),
-    );
-    return await attack();
-  } finally {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  }
-}
 
 async function resets(scene: Scene, clients: number): Promise<string> {
   const fates = await Promise.all(Array.from({ length: clients }, () => fateOfNew(scene.dedicatedTcp)));

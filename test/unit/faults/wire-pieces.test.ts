@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import { encodePreface } from '../../../shared/preface.ts';
+import { encodeSpareHead } from '../../../shared/spare-head.ts';
 import { type Cutter, LinkCutter, P9Cutter } from '../../helpers/wire-pieces.ts';
 import { COMMAND, controlFrame, dataFrame, frame, handshake, hello, u32 } from '../../hostile/raw-link.ts';
 
@@ -56,6 +57,32 @@ describe('cutting into pieces', () => {
         const answer = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
         const down = cut(new LinkCutter(true), Buffer.concat([answer, Buffer.alloc(100)]), chunks);
         expect(down[0]).toEqual(['answer', 8]);
+      }),
+    );
+  });
+
+  it('tells the head of a spare stream from the answer and the raw bytes behind it', () => {
+    const head = encodeSpareHead(Buffer.alloc(16, 7));
+    const answer = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
+    fc.assert(
+      fc.property(sizes, (chunks) => {
+        const found = cut(new LinkCutter(true), Buffer.concat([head, answer, Buffer.alloc(100)]), chunks);
+        expect(found.slice(0, 2)).toEqual([
+          ['spare', head.length],
+          ['answer', answer.length],
+        ]);
+        expect(found.slice(2).every(([kind]) => kind === 'data')).toBe(true);
+      }),
+    );
+  });
+
+  it('finds the proof between the hello and the frames of a link with a token', () => {
+    const parts = [handshake(hello()), Buffer.alloc(32, 0xff), frame(COMMAND.shutdown, 3)];
+    const kinds = ['hello', 'proof', 'shutdown'];
+    fc.assert(
+      fc.property(sizes, (chunks) => {
+        const found = cut(new LinkCutter(true, true), Buffer.concat(parts), chunks);
+        expect(found).toEqual(kinds.map((kind, i) => [kind, parts[i]!.length]));
       }),
     );
   });

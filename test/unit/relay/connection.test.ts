@@ -1,5 +1,7 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ByteRate } from '../../../shared/byte-rate.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
+import { paceByTimeout } from '../../../shared/pace.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 import type { End, EndHandler } from '../../../shared/relay/end.ts';
@@ -115,70 +117,124 @@ describe('a target that says something before anybody listens', () => {
 });
 
 describe('a connection that has to wait', () => {
-  const paced = (waits: number[]) => {
+  /** 1 byte a millisecond, and 50 are free. */
+  const paced = () => {
+    const rate = new ByteRate();
+    rate.perSecond = 1_000;
     const [client, container] = [new NotedEnd(), new NotedEnd()];
+    const over: Array<BridgeError | undefined> = [];
     const connection = new Connection(client, {
       counters: { bytesUp: 0, bytesDown: 0 },
-      pace: () => waits.shift() ?? 0,
+      pace: paceByTimeout(rate),
       cancelDial: () => {},
-      closed: () => {},
+      closed: (error) => over.push(error),
     });
     connection.dialled(container);
     client.calls.length = 0;
     container.calls.length = 0;
-    return { client, container };
+    return { client, container, connection, over, rate };
   };
+  const [free, turn] = ['x'.repeat(50), 'y'.repeat(50)];
 
-  it('does not read the end that sent, until its time has come', () => {
+  beforeEach(() => {
     vi.useFakeTimers();
-    try {
-      const { client, container } = paced([0, 500]);
-      client.handler.data(Buffer.from('a'));
-      client.handler.data(Buffer.from('b'));
-      expect([client.calls, container.calls]).toEqual([['pause'], ['write a', 'write b']]);
-      container.handler.data(Buffer.from('c'));
-      expect(container.calls).toEqual(['write a', 'write b']);
-      vi.advanceTimersByTime(499);
-      expect(client.calls).toEqual(['pause', 'write c']);
-      vi.advanceTimersByTime(1);
-      expect(client.calls).toEqual(['pause', 'write c', 'resume']);
-    } finally {
-      vi.useRealTimers();
-    }
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('passes on what is free at once, the rest in turns, and reads the end that sent only then', () => {
+    const { client, container } = paced();
+    client.handler.data(Buffer.from(free));
+    expect([client.calls, container.calls]).toEqual([[], [`write ${free}`]]);
+    client.handler.data(Buffer.from(`${turn}zz`));
+    expect([client.calls, container.calls.length]).toEqual([['pause'], 1]);
+    vi.advanceTimersByTime(49);
+    expect(container.calls.length).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect([client.calls, container.calls.slice(1)]).toEqual([['pause'], [`write ${turn}`]]);
+    vi.advanceTimersByTime(2);
+    expect([client.calls, container.calls.slice(2)]).toEqual([['pause', 'resume'], ['write zz']]);
+  });
+
+  it('keeps what waits, whatever becomes of the memory that it came in', () => {
+    const { client, container } = paced();
+    const memory = Buffer.from(`${free}${turn}`);
+    client.handler.data(memory);
+    memory.fill('?');
+    vi.advanceTimersByTime(50);
+    expect(container.calls.at(-1)).toBe(`write ${turn}`);
+  });
+
+  it('has each direction wait for itself, with one budget', () => {
+    const { client, container } = paced();
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    container.handler.data(Buffer.from('answer'));
+    vi.advanceTimersByTime(55);
+    expect(client.calls).toEqual(['pause', 'resume']);
+    vi.advanceTimersByTime(1);
+    expect(client.calls).toEqual(['pause', 'resume', 'write answer']);
   });
 
   it('reads again only when there is room as well, whichever comes last', () => {
-    vi.useFakeTimers();
-    try {
-      const { client, container } = paced([500, 500]);
-      container.takesMore = false;
-      client.handler.data(Buffer.from('a'));
-      vi.advanceTimersByTime(500);
-      expect(client.calls).not.toContain('resume');
-      container.handler.drained();
-      expect(client.calls.at(-1)).toBe('resume');
-      client.calls.length = 0;
-      client.handler.data(Buffer.from('b'));
-      container.handler.drained();
-      expect(client.calls).not.toContain('resume');
-      vi.advanceTimersByTime(500);
-      expect(client.calls.at(-1)).toBe('resume');
-    } finally {
-      vi.useRealTimers();
-    }
+    const { client, container } = paced();
+    container.takesMore = false;
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    vi.advanceTimersByTime(50);
+    expect(container.calls).toEqual([`write ${free}`]);
+    container.handler.drained();
+    vi.advanceTimersByTime(50);
+    expect(container.calls).toEqual([`write ${free}`, `write ${turn}`]);
+    expect(client.calls).not.toContain('resume');
+    container.handler.drained();
+    expect(client.calls.at(-1)).toBe('resume');
   });
 
-  it('leaves no timer behind', () => {
-    vi.useFakeTimers();
-    try {
-      const { client, container } = paced([500]);
-      client.handler.data(Buffer.from('a'));
-      client.handler.reset(new BridgeError('RESET', 'gone'));
-      client.handler.closed();
-      expect(container.calls).toContain('reset');
-      expect(vi.getTimerCount()).toBe(0);
-    } finally {
-      vi.useRealTimers();
-    }
+  it('ends the other end behind the last byte, though its own has ended and is closed before that', () => {
+    const { client, container, over } = paced();
+    container.handler.ended();
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    client.handler.ended();
+    client.handler.closed();
+    expect(container.calls).toEqual([`write ${free}`]);
+    vi.advanceTimersByTime(50);
+    expect(container.calls).toEqual([`write ${free}`, `write ${turn}`, 'end']);
+    container.handler.closed();
+    expect(over).toEqual([undefined]);
+  });
+
+  it('is over when it is stopped while that waits', () => {
+    const { client, container, connection, over } = paced();
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    client.handler.ended();
+    client.handler.closed();
+    connection.stop(new BridgeError('CANCELLED', 'now'));
+    expect(container.calls).toEqual([`write ${free}`, 'reset']);
+    expect(over).toMatchObject([{ code: 'CANCELLED' }]);
+  });
+
+  it('goes on when there is no limit any more', () => {
+    const { client, container, rate } = paced();
+    const long = 'z'.repeat(100_000);
+    client.handler.data(Buffer.from(long));
+    rate.perSecond = undefined;
+    vi.advanceTimersByTime(100);
+    expect(container.calls.map((call) => call.slice(6)).join('')).toBe(long);
+    expect(client.calls.at(-1)).toBe('resume');
+  });
+
+  it.each([
+    ['is reset', (client: NotedEnd) => client.handler.reset(new BridgeError('RESET', 'gone'))],
+    ['is stopped', (_: NotedEnd, connection: Connection) => connection.stop(new BridgeError('IO', 'now'))],
+  ])('that %s drops what waits, and gives its booking back', (_what, end) => {
+    const { client, container, connection, rate } = paced();
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    expect(rate.wait).toBe(50);
+    end(client, connection);
+    expect(container.calls).toEqual([`write ${free}`, 'reset']);
+    expect(rate.wait).toBe(0);
+    vi.advanceTimersByTime(1_000);
+    expect([container.calls.length, vi.getTimerCount()]).toEqual([2, 0]);
   });
 });

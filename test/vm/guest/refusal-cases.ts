@@ -92,14 +92,18 @@ async function beStrangers(program: Running, port: number, bridge: Bridge, why: 
   for (let times = 0; times < 3; times++) {
     const stream = await dial(parseAddress(`vsock://local:${port}`), never, bridge);
     stream.resume();
-    await until('the stream to be closed', () => {
-      if (stream.writable) stream.write('x');
-      return stream.destroyed;
-    });
+    await until(
+      'the stream to be closed',
+      () => {
+        if (stream.writable) stream.write('x');
+        return stream.destroyed;
+      },
+      WAIT_MS,
+    );
   }
   const refusals = () =>
     logLines(program.stderr()).filter(({ msg }) => msg?.includes('(--peer-cid)') === true);
-  const lines = await until('three refusals', () => refusals().length === 3 && refusals());
+  const lines = await until('three refusals', () => refusals().length === 3 && refusals(), WAIT_MS);
   same(lines.filter(({ level }) => level === WARN).length, 1, 'warnings');
   matches(lines[0]!.msg!, why, 'the warning');
   const taken = listen(parseAddress(`vsock://:${port}`), 'vm', () => {}, log, { bridge });

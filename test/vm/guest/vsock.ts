@@ -45,8 +45,8 @@ export async function run(cases: Cases, digest: string): Promise<void> {
   const bulk = { ...BULK, digest };
   for (const { what, pair } of await Promise.all(pairs)) {
     if (pair === undefined) continue;
-    await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
     await reverseCases(cases, what, pair, vm);
+    await carryCases(cases, what, pair, { containers, seenSocket, folder, bulk });
     await pair.close();
   }
   await refusalCases(cases, vm, folder, containers);

@@ -6,7 +6,8 @@ import { datagram, untilServed } from './clients.ts';
 import { MAKE_ROOT, ROOT, SERVE, VOLUME } from './container.ts';
 import type { Answer } from './guest-shell.ts';
 import { freePort, takePort } from './ports.ts';
-import { SerialPair, type Vm } from './serial-pair.ts';
+import { SerialPair } from './serial-pair.ts';
+import type { Vm } from './vm.ts';
 
 /** How long dockerd may take to start, milliseconds: half a minute, when the machine has nothing else to do. */
 const DOCKERD_MS = 200_000;

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { until } from '../../helpers/processes.ts';
 import { WAIT_MS } from '../cases.ts';
+import { connectSoon } from '../monitor.ts';
 import { READY } from './guest-script.ts';
 
 export interface Answer {
@@ -31,19 +31,14 @@ export class GuestShell {
       this.gone = true;
       this.loseAll('the guest is gone');
     });
-    createInterface({ input: socket }).on('line', (line) => this.take(line));
+    const lines = createInterface({ input: socket });
+    lines.on('error', () => {}); // those of the socket
+    lines.on('line', (line) => this.take(line));
   }
 
   /** @param path of the chardev's socket, which QEMU is about to make */
   static async connect(path: string): Promise<GuestShell> {
-    const socket = await until('QEMU to listen', async () => {
-      const attempt = connect(path);
-      return once(attempt, 'connect').then(
-        () => attempt,
-        () => undefined,
-      );
-    });
-    return new GuestShell(socket);
+    return new GuestShell(await connectSoon(path));
   }
 
   /** Waits until the guest has booted so many times. */

@@ -2,18 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { listForwards } from '../../helpers/api.ts';
+import { boundPorts } from '../../helpers/bound-ports.ts';
+import { descriptorCount } from '../../helpers/process-figures.ts';
 import { logLines, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
 import { Carrier } from '../carrier.ts';
 import { WAIT_MS } from '../cases.ts';
 import { LINK_DEVICE } from './guest-script.ts';
 import type { GuestShell } from './guest-shell.ts';
-
-/** What groups outside the guest are given. */
-export interface Vm {
-  readonly shell: GuestShell;
-  /** The chardev of the port that the shim listens on. */
-  readonly linkSocket: string;
-}
+import type { Vm } from './vm.ts';
 
 const SHIM_LOG = '/tmp/shim.log';
 /** In the guest; where the shim serves its control filesystem. */
@@ -23,17 +19,23 @@ const PORT_FS = 'unix:///run/portferry.sock';
 export class SerialPair extends Carrier {
   readonly folder = mkdtempSync(join(tmpdir(), 'portferry-'));
   readonly api = join(this.folder, 'api.sock');
-  readonly shell: GuestShell;
+  readonly vm: Vm;
   host!: Running;
   private readonly url: string;
   private shim = '';
   /** What was started in the guest and is ended with us. */
-  private started: string[] = [];
+  private started: readonly string[] = [];
+  private saved: readonly string[] = [];
 
-  constructor({ shell, linkSocket }: Vm) {
+  constructor(vm: Vm) {
     super();
-    this.shell = shell;
-    this.url = `serial+unix://${linkSocket}`;
+    this.vm = vm;
+    this.url = `serial+unix://${vm.linkSocket}`;
+  }
+
+  /** Of the guest that runs now. */
+  get shell(): GuestShell {
+    return this.vm.shell;
   }
 
   /** Starts both, and waits for the link. @param options of vm-shim */
@@ -50,9 +52,9 @@ export class SerialPair extends Carrier {
     await this.untilSaid(SHIM_LOG, 'the VM shim listens', this.shim);
   }
 
-  startHost(): void {
+  startHost(...options: string[]): void {
     const publish = ['--api', this.api, '--unix-directory', this.folder];
-    this.host = startPortferry('host-agent', '--connect', this.url, ...publish);
+    this.host = startPortferry('host-agent', '--connect', this.url, ...publish, ...options);
   }
 
   async linked(): Promise<void> {
@@ -83,8 +85,20 @@ export class SerialPair extends Carrier {
   /** Starts something in the payload's folder that goes on. @returns its pid in the guest */
   async startInGuest(command: string, log: string): Promise<string> {
     const pid = await this.shell.must(`cd /payload; setsid ${command} >${log} 2>&1 & echo $!`);
-    this.started.push(pid);
+    this.started = [...this.started, pid];
     return pid;
+  }
+
+  /** Saves the guest, which stands still meanwhile. */
+  async save(name: string): Promise<void> {
+    await this.vm.monitor.save(name);
+    this.saved = this.started;
+  }
+
+  /** Continues from there in another QEMU, when the last one was killed. */
+  async restore(name: string): Promise<void> {
+    this.started = this.saved;
+    await this.vm.restore(name);
   }
 
   /** Reboots the guest, in which nothing of ours runs then. */
@@ -107,6 +121,19 @@ export class SerialPair extends Carrier {
     return logLines(this.host.stderr()).flatMap(({ msg }) =>
       msg?.startsWith('link is down: ') === true ? [msg.slice('link is down: '.length)] : [],
     );
+  }
+
+  /** What the host agent made of the claims that the shim has said on each new link, where there were any on either side. */
+  get reconciled(): Array<{ kept: unknown; added: unknown; dropped: unknown }> {
+    return logLines(this.host.stderr())
+      .filter(({ msg }) => msg === 'claims of the VM shim')
+      .map(({ kept, added, dropped }) => ({ kept, added, dropped }));
+  }
+
+  /** How many descriptors each side has, and the ports that the host agent has bound. */
+  async open(): Promise<{ host: number | undefined; shim: number; ports: string[] }> {
+    const shim = Number(await this.shell.must(`ls /proc/${this.shim}/fd | wc -l`));
+    return { host: descriptorCount(this.host.pid), shim, ports: boundPorts(this.host.pid) };
   }
 
   async published(): Promise<string[]> {

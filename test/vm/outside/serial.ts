@@ -6,7 +6,9 @@ import { digestOf } from '../../helpers/test-bytes.ts';
 import { carryCases } from '../carry-cases.ts';
 import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
 import type { Containers } from '../guest/containers.ts';
-import { SerialPair, type Vm } from './serial-pair.ts';
+import { hold, SEEN_SOCKET, startContainers } from './guest-programs.ts';
+import { SerialPair } from './serial-pair.ts';
+import type { Vm } from './vm.ts';
 
 /** What the emulated processor carries in some seconds. */
 const BULK = { seed: 8, bytes: 50_000_000 };
@@ -15,7 +17,6 @@ const IDLE_MS = 2_000;
 const ENDED = /the other side of the serial port has ended the session$/;
 /** For cases that start shims, or boot, milliseconds. */
 const LONG_MS = 250_000;
-const FOLDER = '/tmp/containers';
 
 export async function run(cases: Cases, vm: Vm): Promise<void> {
   const pair = new SerialPair(vm);
@@ -52,19 +53,9 @@ async function alone(pair: SerialPair): Promise<void> {
   );
 }
 
-/** Stand-in containers in the guest. */
-async function startContainers(pair: SerialPair): Promise<Containers> {
-  const { shell } = pair;
-  await shell.must(`mkdir -p ${FOLDER}`);
-  const answer = `${FOLDER}/ports`;
-  const pid = await pair.startInGuest(`node dist/test/vm/guest/containers.js ${FOLDER}`, answer);
-  await pair.untilSaid(answer, 'unixEcho', pid);
-  return JSON.parse(await shell.must(`cat ${answer}`)) as Containers;
-}
-
 async function carry(cases: Cases, pair: SerialPair, containers: Containers): Promise<void> {
   const seenSocket = `${pair.folder}/seen.sock`;
-  await pair.expose(unixSpec(seenSocket, `${FOLDER}/seen.sock`));
+  await pair.expose(unixSpec(seenSocket, SEEN_SOCKET));
   const bulk = { ...BULK, digest: digestOf(BULK.seed, BULK.bytes) };
   await carryCases(cases, 'from outside', pair, { containers, seenSocket, folder: pair.folder, bulk });
 }
@@ -112,8 +103,8 @@ async function claims(cases: Cases, pair: SerialPair, containers: Containers): P
   let claimed = '';
   let holder = '';
   const held = await cases.case("a claimer in the guest holds ctl in the shim's mounted tree", async () => {
-    claimed = await mountAndHold(pair, spec);
-    holder = await shell.must('cat /tmp/holder.pid');
+    await pair.mount();
+    ({ claimed, holder } = await hold(pair, 'held', spec));
     same(await roundTrip(hostPort(claimed), 'claimed'), 'claimed', 'the echo');
   });
   if (!held) return;
@@ -142,21 +133,6 @@ async function claims(cases: Cases, pair: SerialPair, containers: Containers): P
   });
 }
 
-const HOLD =
-  'echo $$ >/tmp/holder.pid; mkdir "$1" && exec 3<>"$1/ctl" && printf %s "$2" >&3 && cat "$1/ctl" && exec sleep 9999';
-
-/** Leaves a process in the guest that holds a forward as a shell can. @returns the resolved spec */
-async function mountAndHold(pair: SerialPair, spec: string): Promise<string> {
-  const { shell } = pair;
-  await pair.mount();
-  await shell.must(`cat >/tmp/hold <<'END'\n${HOLD}\nEND`);
-  const pid = await pair.startInGuest(`sh /tmp/hold /port/held '${spec}'`, '/tmp/held');
-  await pair.untilSaid('/tmp/held', 'OK', pid);
-  const answer = await shell.must('cat /tmp/held');
-  matches(answer, /^OK tcp:127\.0\.0\.1:\d+:tcp:127\.0\.0\.1:\d+$/, 'the answer');
-  return answer.slice('OK '.length);
-}
-
 /** Of a server whose port is the same after a reboot. */
 const SERVE = 'node dist/test/vm/guest/hello-container.js';
 
@@ -166,7 +142,8 @@ async function reboot(cases: Cases, pair: SerialPair): Promise<void> {
     async () => {
       await pair.startInGuest(SERVE, '/tmp/hello.log');
       const port = await pair.tcp(80);
-      const claimed = await mountAndHold(pair, loopback('tcp', 80));
+      await pair.mount();
+      const { claimed } = await hold(pair, 'held', loopback('tcp', 80));
       for (const each of [port, hostPort(claimed)]) await answers(each);
       await pair.reboot();
       await pair.startInGuest(SERVE, '/tmp/hello.log');

@@ -8,7 +8,7 @@ import type { Channel } from '../../../shared/mux/channel.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { DescriptorEnd } from '../../../shared/platform/linux/mux/descriptor-end.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
-import { PLAIN_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
+import { BRIDGED_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
 import { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
 import { ContainerDial, type ContainerDialOwner } from './container-dial.ts';
@@ -83,7 +83,7 @@ export class IncomingChannel implements ContainerDialOwner {
   }
 
   private endOf(fd: number): DescriptorEnd {
-    const kind = this.channel.destination.protocol === 'udp' ? PLAIN_UNIX : this.target.kind;
+    const kind = this.channel.destination.protocol === 'udp' ? BRIDGED_UNIX : this.target.kind;
     const end = new DescriptorEnd(this.shim.reactor, fd, kind, this.link.boxes, () => {});
     end.feed(this.channel);
     return end;

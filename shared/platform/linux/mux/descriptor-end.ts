@@ -8,6 +8,7 @@
  */
 import { BridgeError, ERRNO, errnoName } from '../../../errors.ts';
 import type { Channel, ChannelSource } from '../../../mux/channel.ts';
+import type { Pace, PacedWaiter } from '../../../pace.ts';
 import type { End, EndHandler } from '../../../relay/end.ts';
 import { EPOLLOUT } from '../constants.ts';
 import { COPY_BYTES, isHangUp, type Reactor } from '../reactor.ts';
@@ -21,24 +22,28 @@ export interface LinkBoxes {
   readonly outBox: OutBox;
 }
 
-export class DescriptorEnd implements End, ChannelSource, SideOwner {
+export class DescriptorEnd implements End, ChannelSource, SideOwner, PacedWaiter {
   private readonly reactor: Reactor;
   private readonly boxes: LinkBoxes;
   private readonly side: Side;
   private readonly drawn: (bytes: number) => void;
+  private readonly pace: Pace | undefined;
   private handler: EndHandler | undefined;
   private channel: Channel | undefined;
   private paused = true;
   private rest: Buffer | undefined;
   /** What the channel draws before anything of the descriptor. */
   private leading: Buffer | undefined;
+  /** That was read, and waits until it may pass. */
+  private waiting = false;
   private endWanted = false;
   private shut = false;
   private over = false;
 
   /**
    * Takes over a descriptor that is not watched yet.
-   * @param drawn told of every byte that the channel has drawn
+   * @param drawn told of every byte that was read
+   * @param pace how fast they may pass, where there may be a limit
    */
   constructor(
     reactor: Reactor,
@@ -46,10 +51,12 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
     kind: SideKind,
     boxes: LinkBoxes,
     drawn: (bytes: number) => void,
+    pace?: Pace,
   ) {
     this.reactor = reactor;
     this.boxes = boxes;
     this.drawn = drawn;
+    this.pace = pace;
     this.side = new Side(reactor, fd, kind, 'initiating', this);
   }
 
@@ -124,22 +131,26 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
   }
 
   get readable(): boolean {
-    if (this.paused || this.over) return false;
+    if (this.paused || this.over || this.waiting) return false;
     return this.leading !== undefined || (this.side.readable && !this.side.eof);
   }
 
   draw(max: number): Buffer | undefined {
-    const { side, reactor } = this;
+    const { side, reactor, pace } = this;
     const { outBox } = this.boxes;
     if (!this.readable || outBox.room === 0) return undefined;
     if (this.leading !== undefined) return this.drawLead(max);
-    const most = Math.min(max, outBox.room);
+    const limited = pace?.limited === true;
+    const most = Math.min(max, outBox.room, limited ? pace.turn : max);
     const count = outBox.read(side.fd, most);
     if (count > 0) {
       // epoll(7): a stream that gave less than was asked for is empty; what comes later is a new edge.
       if (count < most && !side.hangUp) side.readable = false;
       this.drawn(count);
-      return outBox.keep(count);
+      if (!limited || pace.book(this, count)) return outBox.keep(count);
+      this.waiting = true;
+      this.leading = outBox.copy(count);
+      return undefined;
     }
     if (count < 0) {
       const errno = reactor.libc.errno();
@@ -151,6 +162,11 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
     return undefined;
   }
 
+  due(): void {
+    this.waiting = false;
+    if (this.readable) this.channel?.sourceReady();
+  }
+
   private drawLead(max: number): Buffer {
     const lead = this.leading!;
     this.leading = lead.length > max ? lead.subarray(max) : undefined;
@@ -159,7 +175,7 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
 
   ready(side: Side, flags: number): void {
     if (this.over) return;
-    if (side.eof || this.paused) {
+    if (side.eof || this.paused || this.waiting) {
       if (isHangUp(flags) && !this.shut && !this.probe()) return;
     } else if (side.readable && (flags & ~EPOLLOUT) !== 0) this.channel?.sourceReady();
     if ((flags & EPOLLOUT) !== 0 && this.rest !== undefined) this.flush();
@@ -254,6 +270,8 @@ export class DescriptorEnd implements End, ChannelSource, SideOwner {
 
   private giveUp(): void {
     this.over = true;
+    if (this.waiting) this.pace?.cancel(this);
+    this.waiting = false;
     this.rest = undefined;
   }
 }

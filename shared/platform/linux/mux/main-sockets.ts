@@ -20,7 +20,7 @@ export interface SocketWorker {
   give(fd: number, order: SocketOrder): boolean;
 }
 
-type Handed = Pick<SocketOrder & { type: 'socket-dialled' }, 'fd' | 'tcp' | 'early' | 'counters'>;
+type Handed = Pick<SocketOrder & { type: 'socket-dialled' }, 'fd' | 'tcp' | 'early' | 'counters' | 'bytes'>;
 
 /** Those of one link. */
 export class MainSockets {
@@ -110,14 +110,14 @@ export class MainSockets {
   private async hand(
     number: number,
     socket: Socket,
-    { counters: { cells: counters } }: LinkedSocketHooks,
+    { counters: { cells: counters }, pace }: LinkedSocketHooks,
     orderOf: (handed: Handed) => SocketOrder,
   ): Promise<void> {
     const { worker } = this;
     const tcp = socket.localFamily !== undefined;
     try {
       const { fd, early } = await takeSocket(this.libc, socket);
-      const order = orderOf({ fd, tcp, early: Uint8Array.from(early), counters });
+      const order = orderOf({ fd, tcp, early: Uint8Array.from(early), counters, bytes: pace?.rate.share });
       if (!this.ended && worker.give(fd, order)) return;
       this.libc.close(fd);
       this.end(number, LINK_LOST, true);

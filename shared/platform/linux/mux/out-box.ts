@@ -59,6 +59,11 @@ export class OutBox {
     return this.bytes.subarray(start, this.drawn);
   }
 
+  /** A copy of the bytes that `read` has just read, whose room is free again. */
+  copy(count: number): Buffer {
+    return Buffer.from(this.bytes.subarray(this.drawn, this.drawn + count));
+  }
+
   /** Forgets what was not written. */
   discard(): void {
     this.rest = [];

@@ -4,6 +4,8 @@
  * draws numbers below 0. Descriptors that are named are the worker's from then on.
  */
 
+import type { ByteShare } from '../../../byte-rate.ts';
+
 interface Handed {
   readonly fd: number;
   /** It is TCP, not a unix socket. */
@@ -12,6 +14,8 @@ interface Handed {
   readonly early: Uint8Array;
   /** Of SharedCounters. */
   readonly counters: Float64Array;
+  /** How fast bytes may pass, where there may be a limit. */
+  readonly bytes: ByteShare | undefined;
 }
 
 interface Named {

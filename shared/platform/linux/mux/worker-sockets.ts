@@ -7,8 +7,9 @@ import { BridgeError, ERRNO } from '../../../errors.ts';
 import { ANSWER_MS } from '../../../link/open-channel.ts';
 import { SharedCounters } from '../../../link/shared-counters.ts';
 import type { Channel } from '../../../mux/channel.ts';
+import type { Pace } from '../../../pace.ts';
 import { ChannelEnd } from '../../../relay/channel-end.ts';
-import { Connection, type RelayCounters } from '../../../relay/connection.ts';
+import { Connection, type ConnectionHooks, type RelayCounters } from '../../../relay/connection.ts';
 import { encodeDetails } from '../../../stream-details.ts';
 import { type Deadline, removeDeadline, type Timed } from '../deadlines.ts';
 import { systemError } from '../errno.ts';
@@ -109,6 +110,7 @@ class Joined implements Timed {
   private channel: Channel | undefined;
   private deadline: Deadline | undefined;
   private counters = new SharedCounters();
+  private pace: Pace | undefined;
 
   constructor(reactor: Reactor, link: WorkerLink, closed: (error: BridgeError | undefined) => void) {
     this.reactor = reactor;
@@ -122,7 +124,7 @@ class Joined implements Timed {
     const end = new ChannelEnd(true);
     end.bind(channel);
     channel.handler = end.events();
-    this.connection = new Connection(end, { counters: this.tally, cancelDial() {}, closed: this.closed });
+    this.connection = new Connection(end, this.hooks);
   }
 
   dialled(order: SocketOrder & { type: 'socket-dialled' }): void {
@@ -145,11 +147,7 @@ class Joined implements Timed {
     const client = this.endOf(order, (bytes) => {
       this.counters.bytesUp += bytes;
     });
-    this.connection = new Connection(client, {
-      counters: this.tally,
-      cancelDial: () => this.giveUp(ERRNO.ECANCELED),
-      closed: this.closed,
-    });
+    this.connection = new Connection(client, this.hooks);
     const errno = client.watch();
     if (errno !== 0) return this.connection.dialFailed(systemError('epoll_ctl', 'a client', errno));
     const tunnel = new ChannelEnd(true);
@@ -209,18 +207,31 @@ class Joined implements Timed {
   }
 
   private endOf(
-    { fd, tcp, early, counters }: SocketOrder & { type: 'socket-dialled' | 'socket-connect' },
+    { fd, tcp, early, counters, bytes }: SocketOrder & { type: 'socket-dialled' | 'socket-connect' },
     drawn: (bytes: number) => void,
   ): DescriptorEnd {
     const { reactor, link } = this;
     this.counters = new SharedCounters(counters);
+    if (bytes !== undefined) this.pace = reactor.paceOf(bytes);
     reactor.own(fd);
-    const end = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, drawn);
+    const end = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, drawn, this.pace);
     if (early.length > 0) end.lead(Buffer.from(early));
     return end;
   }
 
-  /** The memory to count in comes with the socket, before any byte does. */
+  private get hooks(): ConnectionHooks {
+    const joined = this;
+    return {
+      counters: this.tally,
+      get pace() {
+        return joined.pace;
+      },
+      cancelDial: () => this.giveUp(ERRNO.ECANCELED),
+      closed: this.closed,
+    };
+  }
+
+  /** The memory to count in comes with the socket, before any byte does; so does the pace. */
   private get tally(): RelayCounters {
     const joined = this;
     return {

@@ -2,17 +2,20 @@ import { beforeEach, expect, it } from 'vitest';
 import { AcceptPause } from '../../../../shared/platform/linux/accept-pause.ts';
 import { Deadlines } from '../../../../shared/platform/linux/deadlines.ts';
 import type { Reactor } from '../../../../shared/platform/linux/reactor.ts';
+import { Shortage } from '../../../../shared/platform/linux/shortage.ts';
 
 const EMFILE = 24;
 let now: number;
 let said: string[];
 let pause: AcceptPause;
 let list: Deadlines;
+let makePause: (forward: string, index: number) => AcceptPause;
 
 beforeEach(() => {
   now = 0;
   said = [];
   list = new Deadlines(100);
+  const cells = Shortage.cells(2);
   const reactor = {
     get now() {
       return now;
@@ -23,13 +26,17 @@ beforeEach(() => {
     },
     pipes: { closeIdle: () => {} },
   } as unknown as Reactor;
-  pause = new AcceptPause({
-    reactor,
-    log: { warn: (fields, text) => said.push(`${text.split(/[:(]/)[0]!.trim()} ${JSON.stringify(fields)}`) },
-    fields: { forward: 'web' },
-    pause: () => said.push('pause'),
-    resume: () => said.push('resume'),
-  });
+  makePause = (forward, index) =>
+    new AcceptPause({
+      reactor: Object.create(reactor, { shortage: { value: new Shortage(cells, index) } }) as Reactor,
+      log: {
+        warn: (fields, text) => said.push(`${text.split(/[:(]/)[0]!.trim()} ${JSON.stringify(fields)}`),
+      },
+      fields: { forward },
+      pause: () => said.push('pause'),
+      resume: () => said.push('resume'),
+    });
+  pause = makePause('web', 0);
 });
 
 function pass(ms: number): void {
@@ -77,4 +84,18 @@ it('may come again, and is said again', () => {
   pass(3_000);
   expect(said.filter((each) => each === OUT).length).toBe(2);
   expect(said.filter((each) => each.includes('"pauses":1')).length).toBe(2);
+});
+
+it('is said once by all listeners of all threads, and its end by the last of them', () => {
+  const other = makePause('other', 1);
+  pause.begin(EMFILE);
+  other.begin(EMFILE);
+  for (let turn = 0; turn < 30; turn++) {
+    pass(100);
+    other.begin(EMFILE);
+  }
+  const lines = () => said.filter((each) => each.includes('{'));
+  expect(lines()).toEqual([OUT]);
+  pass(3_000);
+  expect(lines()).toEqual([OUT, 'there are descriptors and memory again {"forward":"other","pauses":31}']);
 });

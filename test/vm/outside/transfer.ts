@@ -1,0 +1,28 @@
+import { until } from '../../helpers/processes.ts';
+import { connectTo } from '../../helpers/stream-client.ts';
+import { digestOf, receiveBytes, sendBytes } from '../../helpers/test-bytes.ts';
+import { same, WAIT_MS } from '../cases.ts';
+
+/** What the emulated processor carries there and back in a few seconds. */
+const BYTES = 6_000_000;
+let seed = 100;
+
+/** Bytes on their way to a container that answers them, and back. */
+export interface Transfer {
+  /** Resolves when all of them are back, unchanged. @throws when they are not */
+  done(): Promise<void>;
+}
+
+/** Resolves in the middle of it. */
+export async function beginTransfer(port: number): Promise<Transfer> {
+  const socket = await connectTo(port);
+  const ours = ++seed;
+  const received = receiveBytes(socket);
+  received.catch(() => {}); // `done` says so
+  sendBytes(socket, ours, BYTES);
+  await until('the transfer to be going on', () => socket.bytesRead > BYTES / 4, WAIT_MS);
+  if (socket.bytesRead > BYTES / 2) throw new Error('the transfer is too short to be met in its middle');
+  return {
+    done: async () => same(await received, { digest: digestOf(ours, BYTES), bytes: BYTES }, 'what came back'),
+  };
+}
