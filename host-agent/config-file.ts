@@ -1,10 +1,14 @@
-import type { NamedTables, SettingEntry, SettingTable, SettingValue } from '../shared/settings/schema.ts';
+import {
+  isSetting,
+  type Options,
+  optionName,
+  settingsAsOptions,
+  withoutUndefined,
+} from '../shared/settings/as-options.ts';
 import type { Settings } from '../shared/settings/settings.ts';
 import type { HostOptions } from './config.ts';
 import { HOST_SCHEMA } from './schema.ts';
 import { splitVmName } from './vm-name.ts';
-
-type Options = Record<string, string | boolean | readonly string[] | undefined>;
 
 /** Of `[vm.NAME]`: they have defaults at the top of the file, so that a VM's own value is no option (see config.ts). */
 const WITH_DEFAULTS = ['lane', 'legacy-peer'];
@@ -14,10 +18,8 @@ const WITH_DEFAULTS = ['lane', 'legacy-peer'];
  * does what options say of one VM.
  */
 export function optionsWithFile(given: HostOptions, file: Settings): HostOptions {
-  const options: Options = {};
-  for (const [key, entry] of Object.entries(HOST_SCHEMA.keys))
-    if (isSetting(entry) && !WITH_DEFAULTS.includes(key))
-      options[optionName(key)] = asOption(file.get(key)?.value);
+  const options = settingsAsOptions(HOST_SCHEMA.keys, file);
+  for (const key of WITH_DEFAULTS) delete options[optionName(key)];
   const all: Options = { ...options, ...withoutUndefined(given) };
   for (const key of vmKeys()) {
     const name = optionName(key);
@@ -45,21 +47,4 @@ function vmKeys(): string[] {
 
 function isLink(key: string): boolean {
   return key === 'connect' || key === 'listen';
-}
-
-function isSetting(entry: SettingEntry | SettingTable | NamedTables): entry is SettingEntry {
-  return entry.kind !== 'table' && entry.kind !== 'named';
-}
-
-/** `peer-cid` is `peerCid`, as commander has it. */
-function optionName(key: string): string {
-  return key.replace(/-[a-z]/g, (part) => part[1]!.toUpperCase());
-}
-
-function asOption(value: SettingValue | undefined): Options[string] {
-  return typeof value === 'number' ? `${value}` : value;
-}
-
-function withoutUndefined(options: object): Options {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -1,7 +1,6 @@
 /** What the configuration file of the host agent may say; docs/configuration.md is made of it. */
-import { ENGINES, MAX_WORKERS } from '../shared/engine/choose.ts';
-import { LOG_LEVELS } from '../shared/logger.ts';
 import { parsePortRule } from '../shared/rules/port-rule.ts';
+import { COMMON_SETTINGS } from '../shared/settings/common-settings.ts';
 import type { Schema, SettingTable } from '../shared/settings/schema.ts';
 import { parseAddress } from '../shared/transport/address.ts';
 import { LANES } from '../shared/transport/choose.ts';
@@ -91,14 +90,7 @@ export const HOST_SCHEMA: Schema = {
       about:
         'On macOS: whether ports below 1024 that are denied at one address are taken at all, and answer at that one only.',
     },
-    heartbeat: {
-      kind: 'number',
-      min: 1,
-      max: 3_600,
-      unless: '10',
-      about:
-        'Seconds after which the other side is asked whether it is there; silent for three times as long, it is dead.',
-    },
+    heartbeat: COMMON_SETTINGS.heartbeat,
     'port-range': {
       kind: 'text',
       check: (text) => void parsePortRule(text),
@@ -106,27 +98,11 @@ export const HOST_SCHEMA: Schema = {
       about:
         'Host ports for requests that leave the choice to the host agent, where the policy allows some of them.',
     },
-    engine: {
-      kind: 'text',
-      choices: ENGINES,
-      unless: '"auto"',
-      about: 'What carries connections; `auto` takes the best that works.',
-    },
-    workers: {
-      kind: 'number',
-      min: 1,
-      max: MAX_WORKERS,
-      unless: 'half of the cores, 2 to 4',
-      about: 'Threads of the Linux engine.',
-    },
+    engine: COMMON_SETTINGS.engine,
+    workers: COMMON_SETTINGS.workers,
     lane: LANE,
     'legacy-peer': LEGACY_PEER,
-    'log-level': {
-      kind: 'text',
-      choices: LOG_LEVELS,
-      unless: '"info"',
-      about: 'Least severity that is logged, to stderr.',
-    },
+    'log-level': COMMON_SETTINGS['log-level'],
     policy: { kind: 'table', about: 'What every VM may do.', keys: POLICY_KEYS },
     vm: {
       kind: 'named',

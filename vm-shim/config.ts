@@ -1,11 +1,14 @@
-import { isIP } from 'node:net';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
 import { parseDestinationRule } from '../shared/rules/destination-rule.ts';
-import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { settingsAsOptions, withoutUndefined } from '../shared/settings/as-options.ts';
+import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
+import type { TransportAddress } from '../shared/transport/address.ts';
 import { parseVmDial, parseVmLink, type VmEndAddress } from '../shared/transport/link-address.ts';
 import { HOST_ONLY, type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
+import { parseGateway, parsePortFs } from './addresses.ts';
+import { SHIM_SCHEMA } from './schema.ts';
 
 export interface ShimConfig {
   /** Exactly one of `listen` and `connect` is set. */
@@ -43,13 +46,18 @@ export interface ShimOptions {
   readonly workers?: string;
 }
 
-/** Checks the options of `portferry vm-shim` once, at the edge. @throws BridgeError BAD_REQUEST */
-export function shimConfig(options: ShimOptions): ShimConfig {
+/**
+ * Checks the options of `portferry vm-shim` and its configuration file once, at the edge.
+ * @param given options that were given; they win over the file
+ * @throws BridgeError BAD_REQUEST
+ */
+export function shimConfig(given: ShimOptions, file: Settings = NO_SETTINGS): ShimConfig {
+  const options = optionsWithFile(given, file);
   const { listen, connect, portFs, gatewayApi, tokenFile, legacyPeer = false } = options;
   if ((listen === undefined) === (connect === undefined))
     throw new BridgeError(
       'BAD_REQUEST',
-      'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it)',
+      'give either --listen <url> (the host agent dials us) or --connect <url> (we dial it), or one of them in --config',
     );
   options.allowDestination?.forEach(parseDestinationRule);
   if (tokenFile === '') throw new BridgeError('BAD_REQUEST', '--token-file names no file');
@@ -67,18 +75,12 @@ export function shimConfig(options: ShimOptions): ShimConfig {
   });
 }
 
-/** A kernel mounts it from a unix socket, whose permissions say who may. @throws BridgeError BAD_REQUEST */
-export function parsePortFs(url: string): TransportAddress & { readonly scheme: 'unix' } {
-  const address = parseAddress(url);
-  if (address.scheme === 'unix') return address;
-  throw new BridgeError('BAD_REQUEST', `--port-fs ${url}: it is served on a unix socket: unix:///path`);
-}
-
-function parseGateway(text: string): { host: string; port: number } {
-  const match = /^(\[[^\]]+\]|[^:[\]]+):(\d{1,5})$/.exec(text);
-  const host = match?.[1]?.replace(/^\[|\]$/g, '') ?? '';
-  const port = Number(match?.[2]);
-  if (isIP(host) === 0 || port > 65_535)
-    throw new BridgeError('BAD_REQUEST', `--gateway-api "${text}" is not IP:PORT (IPv6 in brackets)`);
-  return { host, port };
+/** The shim has one link: who gives a URL means that one. */
+function optionsWithFile(given: ShimOptions, file: Settings): ShimOptions {
+  const options = settingsAsOptions(SHIM_SCHEMA.keys, file);
+  if (given.listen !== undefined || given.connect !== undefined) {
+    delete options.listen;
+    delete options.connect;
+  }
+  return withoutUndefined({ ...options, ...withoutUndefined(given) });
 }

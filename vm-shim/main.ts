@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import {
+  configOption,
   engineOption,
+  givenOptions,
   heartbeatOption,
   logLevelOption,
   repeat,
@@ -12,10 +14,14 @@ import { BridgeError, messageOf } from '../shared/errors.ts';
 import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
 import type { ClaimedPort } from '../shared/portfs/claim-port.ts';
+import { readSettings } from '../shared/settings/read-settings.ts';
+import { NO_SETTINGS } from '../shared/settings/settings.ts';
 import { parseDialAddress } from '../shared/transport/address.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
-import { parsePortFs, shimConfig } from './config.ts';
+import { parsePortFs } from './addresses.ts';
+import { type ShimOptions, shimConfig } from './config.ts';
+import { SHIM_SCHEMA } from './schema.ts';
 
 /** Where the documentation says to serve the control filesystem. */
 const DEFAULT_PORT_FS = 'unix:///run/portferry.sock';
@@ -46,10 +52,11 @@ export function addVmCommands(program: Command): void {
     .option('--legacy-peer', 'also accept a vpnkit host, which sends no hello of ours')
     .addOption(engineOption())
     .addOption(workersOption())
+    .addOption(configOption())
     .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .enablePositionalOptions()
-    .action(runShim);
+    .action((_options: object, command: Command) => runShim(givenOptions(command)));
 
   shim
     .command('mount')
@@ -70,9 +77,10 @@ export function addVmCommands(program: Command): void {
     .action(runClaim);
 }
 
-async function runShim(options: Parameters<typeof shimConfig>[0] & { logLevel: LogLevel }): Promise<void> {
-  const config = shimConfig(options);
-  const log = createLogger('vm-shim', options.logLevel);
+async function runShim(given: ShimOptions & { config?: string; logLevel?: LogLevel }): Promise<void> {
+  const settings = given.config === undefined ? NO_SETTINGS : readSettings(given.config, SHIM_SCHEMA);
+  const config = shimConfig(given, settings);
+  const log = createLogger('vm-shim', given.logLevel ?? (settings.text('log-level') as LogLevel) ?? 'info');
   const signalled = untilSignalled();
   // Loaded here, as what other commands need is there: each runs alone, and should start fast.
   const { startShim } = await import('./shim.ts');

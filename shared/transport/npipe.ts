@@ -24,7 +24,7 @@ export function parsePipe(url: string, onWindows: boolean): PipeAddress {
 }
 
 /** Listens on a named pipe. @throws BridgeError as listening does */
-export async function reservePipe(path: string, log: Logger): Promise<PortableStreamReservation> {
+export async function reservePipe(path: string, log?: Logger): Promise<PortableStreamReservation> {
   const server = createStreamServer();
   try {
     await listen(server, { path });

@@ -1,6 +1,7 @@
 /** docs/configuration.md, made of the schemas that check the files. */
 import { HOST_SCHEMA } from '../../host-agent/schema.ts';
 import type { NamedTables, Schema, SettingEntry, SettingTable } from '../../shared/settings/schema.ts';
+import { SHIM_SCHEMA } from '../../vm-shim/schema.ts';
 
 const INTRODUCTION = `# Configuration
 
@@ -43,9 +44,20 @@ policy of VM "work": 192.168.1.11:8080 may not be opened: bind = ["127.0.0.0/8",
 What the policy is for, and what it does not do, is in [security.md](security.md).
 `;
 
+const SHIM = `\`vm-shim --config FILE\` reads such a file as well, once at its start.
+
+\`\`\`toml
+listen = "vsock://:5000"
+port-fs = "unix:///run/portferry.sock"
+token-file = "/etc/portferry/token"
+allow-destination = ["172.17.0.0/16", "127.0.0.1:1024-65535"]
+\`\`\`
+`;
+
 /** The whole page. */
 export function configurationPage(): string {
-  return `${INTRODUCTION}\n## host-agent\n\n${section(HOST_SCHEMA.keys, [])}`;
+  const host = `## host-agent\n\n${section(HOST_SCHEMA.keys, [])}`;
+  return `${INTRODUCTION}\n${host}\n## vm-shim\n\n${SHIM}\n${section(SHIM_SCHEMA.keys, [])}`;
 }
 
 type Entry = SettingEntry | SettingTable | NamedTables;

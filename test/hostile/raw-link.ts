@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { pack, unpack } from 'msgpackr';
+import { COMMAND } from '../../shared/mux/frame.ts';
 import { until } from '../helpers/processes.ts';
 import { LinkCutter, type Piece } from '../helpers/wire-pieces.ts';
 
@@ -9,18 +10,6 @@ const TEXT = 'https://github.com/moby/vpnkit multiplexer protocol\n';
 export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-flows', 'claims'];
 const SET_UP_MS = 15_000;
 const NOTHING = Buffer.alloc(0);
-
-export const COMMAND = {
-  open: 1,
-  close: 2,
-  shutdown: 3,
-  data: 4,
-  window: 5,
-  control: 0x40,
-  dialResult: 0x41,
-  reset: 0x42,
-  streamReset: 0x43,
-} as const;
 
 /** u32, little-endian. */
 export function u32(value: number): Buffer {

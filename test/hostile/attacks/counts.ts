@@ -1,12 +1,13 @@
 /** A VM that may have so many forwards, connections and flows, and wants more: it gets those, and others theirs. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { unpack } from 'msgpackr';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { callApi } from '../../helpers/api.ts';
 import { hostPort, loopback, until } from '../../helpers/processes.ts';
 import { connectTo } from '../../helpers/stream-client.ts';
 import { type UdpPeer, udpPeer } from '../../helpers/udp-peer.ts';
 import type { Attack } from '../attack.ts';
-import { COMMAND, frame, RawLink, u32 } from '../raw-link.ts';
+import { frame, RawLink, u32 } from '../raw-link.ts';
 import { COUNTS, type Scene } from '../scene.ts';
 
 const CLAIMS = 1_000;

@@ -1,10 +1,11 @@
 /** Datagrams of a VM: frames of flows that there never were, of wrong lengths, cut short, too many; and none read. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { until } from '../../helpers/processes.ts';
 import { type UdpPeer, udpPeer } from '../../helpers/udp-peer.ts';
 import type { Attack } from '../attack.ts';
 import { withShim } from '../evil-shim.ts';
-import { COMMAND, dataFrame, frame, u32, u64 } from '../raw-link.ts';
+import { dataFrame, frame, u32, u64 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const MIB = 1024 * 1024;

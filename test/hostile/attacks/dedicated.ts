@@ -1,11 +1,12 @@
 /** A shim that the host agent dials, so that its connections are dedicated streams, and that treats them badly. */
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOfNew } from '../../helpers/stream-client.ts';
 import type { Attack } from '../attack.ts';
 import { withShim } from '../evil-shim.ts';
-import { COMMAND, frame, u32 } from '../raw-link.ts';
+import { frame, u32 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);

@@ -1,9 +1,10 @@
 /** Frames of the multiplexer that are wrong, too many or too large. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo } from '../../helpers/stream-client.ts';
 import type { Attack } from '../attack.ts';
-import { COMMAND, dataFrame, frame, type RawLink, u32, u64 } from '../raw-link.ts';
+import { dataFrame, frame, type RawLink, u32, u64 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const MIB = 1024 * 1024;

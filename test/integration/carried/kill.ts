@@ -53,6 +53,15 @@ export function kills(carrier: Carrier): void {
   beforeEach(() => carrier.pair.restart());
   afterEach(() => until('the container to be left alone', () => echo.sockets.size === 0));
 
+  /** Publishes the container, and has a client at it. */
+  const live = async () => {
+    const published = await carrier.pair.expose(loopback('tcp', echo.port));
+    const client = await connectTo(published.port);
+    client.write('hello');
+    await readExactly(client, 5);
+    return { ...published, fate: fateOf(client), atContainer: fateOf([...echo.sockets][0]!) };
+  };
+
   // Who opened the streams makes no difference to a claim.
   if (lane !== 'shim-dialled') {
     it('kill -9 of a claim frees its port within a second', async () => {
@@ -113,11 +122,7 @@ export function kills(carrier: Carrier): void {
   });
 
   it('clients that run are reset as soon as another shim takes the place of a killed one', async () => {
-    const { spec, port } = await carrier.pair.expose(loopback('tcp', echo.port));
-    const client = await connectTo(port);
-    client.write('hello');
-    await readExactly(client, 5);
-    const fate = fateOf(client);
+    const { spec, port, fate } = await live();
     await carrier.pair.shim.kill('SIGKILL');
     carrier.pair.startShim();
     expect((await fate).how).toBe('ECONNRESET');
@@ -126,11 +131,7 @@ export function kills(carrier: Carrier): void {
   });
 
   it('kill -9 of the host agent frees its ports, and the shim serves the next one', async () => {
-    const { spec, port } = await carrier.pair.expose(loopback('tcp', echo.port));
-    const client = await connectTo(port);
-    client.write('hello');
-    await readExactly(client, 5);
-    const fate = fateOf(client);
+    const { spec, port, fate } = await live();
     await carrier.pair.host.kill('SIGKILL');
     expect(await isFree(port)).toBe(true);
     await fate; // the kernel closes it; whether as an end or a reset is not ours to say
@@ -143,24 +144,14 @@ export function kills(carrier: Carrier): void {
   });
 
   it('SIGTERM of the shim under a live connection ends it by reset on both sides', async () => {
-    const { port } = await carrier.pair.expose(loopback('tcp', echo.port));
-    const client = await connectTo(port);
-    client.write('hello');
-    await readExactly(client, 5);
-    const fate = fateOf(client);
-    const atContainer = fateOf([...echo.sockets][0]!);
+    const { fate, atContainer } = await live();
     expect(await carrier.pair.shim.kill('SIGTERM')).toBe(0);
     expect((await fate).how).toBe('ECONNRESET');
     expect((await atContainer).how).toBe('ECONNRESET');
   });
 
   it('SIGTERM ends the agent and the shim with exit 0, and running clients are reset', async () => {
-    const { port } = await carrier.pair.expose(loopback('tcp', echo.port));
-    const client = await connectTo(port);
-    client.write('hello');
-    await readExactly(client, 5);
-    const fate = fateOf(client);
-    const atContainer = fateOf([...echo.sockets][0]!);
+    const { port, fate, atContainer } = await live();
     expect(await carrier.pair.host.kill('SIGTERM')).toBe(0);
     expect((await fate).how).toBe('ECONNRESET');
     expect((await atContainer).how).toBe('ECONNRESET');

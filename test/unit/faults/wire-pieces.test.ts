@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { encodePreface } from '../../../shared/preface.ts';
 import { encodeSpareHead } from '../../../shared/spare-head.ts';
 import { type Cutter, LinkCutter, P9Cutter } from '../../helpers/wire-pieces.ts';
-import { COMMAND, controlFrame, dataFrame, frame, handshake, hello, u32 } from '../../hostile/raw-link.ts';
+import { controlFrame, dataFrame, frame, handshake, hello, u32 } from '../../hostile/raw-link.ts';
 
 /** Cuts a stream that comes in chunks of these sizes. */
 function cut(cutter: Cutter, bytes: Buffer, sizes: readonly number[]): Array<[string, number]> {
