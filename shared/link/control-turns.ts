@@ -1,4 +1,4 @@
-/** What a link may take of a turn of the event loop for its control messages, milliseconds. */
+/** How long a link may keep the thread busy with its control messages, and then has to rest, milliseconds. */
 const TURN_MS = 2;
 
 interface Waiting {
@@ -7,8 +7,8 @@ interface Waiting {
 }
 
 /**
- * Deals with the control messages of a link in order, as they come while they are few. A peer that has much to say waits for
- * its next turn behind everybody else who has something to do in this thread, and nothing more is read from it meanwhile.
+ * Deals with the control messages of a link in order, as they come while they are few. A peer that has much to say gets half of
+ * the thread at the most, so that others get their turns and the collector keeps up; nothing more is read from it meanwhile.
  */
 export class ControlTurns {
   private readonly deal: (payload: Buffer) => void;
@@ -66,7 +66,7 @@ export class ControlTurns {
     }
     if (this.spentMs < TURN_MS) return;
     this.resting = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.resting = false;
       this.spentMs = 0;
       try {
@@ -74,6 +74,6 @@ export class ControlTurns {
       } catch (error) {
         this.fail(error);
       }
-    });
+    }, TURN_MS);
   }
 }

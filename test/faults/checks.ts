@@ -3,9 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listForwards } from '../helpers/api.ts';
 import { boundPorts, type DescriptorKinds, descriptorKinds } from '../helpers/bound-ports.ts';
 import type { Transfer } from '../helpers/exchange.ts';
-import { hostPort, runPortferry, until } from '../helpers/processes.ts';
+import { runPortferry, until } from '../helpers/processes.ts';
 import { childrenOf } from '../helpers/proxy-process.ts';
 import type { Victim } from './points.ts';
+import { isReverse, portOf } from './ports.ts';
 import type { Site } from './site.ts';
 
 /** Within this every forward works again, milliseconds. */
@@ -60,14 +61,16 @@ export async function checkForwards(site: Site): Promise<number> {
   };
   const [tcp, udp, wildcard] = site.exposed as [string, string, string];
   await Promise.all([
-    ...[tcp, wildcard].map((spec) => retry(spec, () => site.exchange.whole(hostPort(spec), 2_000, 2_000))),
+    ...[tcp, wildcard, site.reverse].map((spec) =>
+      retry(spec, () => site.exchange.whole(portOf(spec), 2_000, 2_000)),
+    ),
     retry(udp, async () => {
-      if (!(await site.datagrams.ask(hostPort(udp)))) throw new Error('no answer to a datagram');
+      if (!(await site.datagrams.ask(portOf(udp)))) throw new Error('no answer to a datagram');
     }),
     ...site.claimers.map((claimer) =>
       retry(claimer.spec, async () => {
         await claimer.keep(deadline);
-        await site.exchange.whole(hostPort(claimer.spec), 2_000, 2_000);
+        await site.exchange.whole(portOf(claimer.spec), 2_000, 2_000);
       }),
     ),
   ]);
@@ -80,7 +83,7 @@ async function timeOfStart(): Promise<number> {
   return Date.now() - begun;
 }
 
-/** The table has these forwards and no others, and the host agent has their ports and no others. */
+/** The table has these forwards and no others, and each program has their ports and no others. */
 export async function checkTable(site: Site, specs: readonly string[]): Promise<void> {
   const expected = [...specs].sort();
   let found: string[] = [];
@@ -91,15 +94,20 @@ export async function checkTable(site: Site, specs: readonly string[]): Promise<
   await until('the table', same, SETTLE_MS).catch(() => {
     throw new Error(`the table has ${found.join(', ')} instead of ${expected.join(', ')}`);
   });
-  const wanted = [...new Set(specs.map((spec) => `${spec.slice(0, 3)} ${hostPort(spec)}`))].sort();
-  let bound: string[] = [];
-  const held = () => {
-    bound = boundPorts(site.host.pid);
-    return JSON.stringify(bound) === JSON.stringify(wanted);
-  };
-  await until('the ports', held, SETTLE_MS).catch(() => {
-    throw new Error(`the host agent has ${bound.join(', ')} instead of ${wanted.join(', ')}`);
-  });
+  for (const which of ['host', 'shim'] as const) {
+    const wanted = specs
+      .filter((spec) => isReverse(spec) === (which === 'shim'))
+      .map((spec) => `${isReverse(spec) ? 'tcp' : spec.slice(0, 3)} ${portOf(spec)}`)
+      .sort();
+    let bound: string[] = [];
+    const held = () => {
+      bound = boundPorts(site[which].pid);
+      return JSON.stringify(bound) === JSON.stringify(wanted);
+    };
+    await until('the ports', held, SETTLE_MS).catch(() => {
+      throw new Error(`the ${which} has ${bound.join(', ')} instead of ${wanted.join(', ')}`);
+    });
+  }
 }
 
 /** Nothing goes on, and nobody has more descriptors or processes than at first. */
@@ -136,7 +144,7 @@ export async function checkTransfers(site: Site, victim: Victim): Promise<{ whol
   );
   await settled.catch(() => {});
   const faults = transfers
-    .map((transfer) => faultOf(transfer, victim))
+    .map((transfer) => faultOf(transfer, site.fromVm.delete(transfer) ? turned(victim) : victim))
     .filter((fault) => fault !== undefined);
   if (site.datagrams.faults.length > 0) faults.push(...site.datagrams.faults.splice(0));
   if (faults.length > 0) throw new Error(faults.slice(0, 5).join('; '));
@@ -144,6 +152,12 @@ export async function checkTransfers(site: Site, victim: Victim): Promise<{ whol
     ({ client, server }) => client === 'complete' && server === 'complete',
   ).length;
   return { whole, broken: transfers.length - whole };
+}
+
+/** Of a client in the VM: the shim has its end, and the host agent that of the service. */
+function turned(victim: Victim): Victim {
+  if (victim === 'host') return 'shim';
+  return victim === 'shim' ? 'host' : victim;
 }
 
 /**

@@ -5,6 +5,7 @@ import { hostPort } from '../helpers/processes.ts';
 import type { Seeded } from '../helpers/seeded.ts';
 import { Claimer } from './claimer.ts';
 import type { Journey } from './points.ts';
+import { portOf } from './ports.ts';
 import type { Site } from './site.ts';
 
 export interface UnderWay {
@@ -59,9 +60,9 @@ function releasing(tree: 'vmTree' | 'hostTree'): Begin {
 }
 
 /** A request to the API whose answer may get lost; asked again it has to come to the same. */
-function asking(method: 'POST' | 'DELETE'): Begin {
+function asking(method: 'POST' | 'DELETE', newSpec = (site: Site) => site.newSpec()): Begin {
   return async (site) => {
-    const spec = await site.newSpec();
+    const spec = await newSpec(site);
     if (method === 'DELETE') await callApi(site.api, 'POST', { spec });
     let answered: number | undefined;
     let abandon = (): void => {};
@@ -72,7 +73,7 @@ function asking(method: 'POST' | 'DELETE'): Begin {
       abandon,
       run: () => {
         const call = callApi(site.tappedApi, method, { spec }).then(({ status }) => {
-          answered = status;
+          if (status < 300) answered = status;
         }, nothing);
         return Promise.race([abandoned, call]);
       },
@@ -84,7 +85,7 @@ function asking(method: 'POST' | 'DELETE'): Begin {
         if (!expected.includes(again.status))
           throw new Error(`${method} ${spec} again: ${again.status} ${JSON.stringify(again.body)}`);
         if (method === 'DELETE') return;
-        await site.exchange.whole(hostPort(spec), 1_000, 1_000);
+        await site.exchange.whole(portOf(spec), 1_000, 1_000);
         const { status } = await callApi(site.api, 'DELETE', { spec });
         if (status !== 200) throw new Error(`DELETE ${spec}: ${status}`);
       },
@@ -122,6 +123,17 @@ export const JOURNEYS: Readonly<Record<Journey, Begin>> = {
   'release on the host': releasing('hostTree'),
   expose: asking('POST'),
   unexpose: asking('DELETE'),
+  'expose in the VM': asking('POST', (site) => site.newReverseSpec()),
+  'unexpose in the VM': asking('DELETE', (site) => site.newReverseSpec()),
+  'connect from the VM': async (site, random) => ({
+    run: () => {
+      const transfer = site.exchange.begin(portOf(site.reverse), random.between(100_000, 200_000), 100_000);
+      site.transfers.push(transfer);
+      site.fromVm.add(transfer);
+      return transfer.over;
+    },
+    after: nothing,
+  }),
   // Large enough for windows to be returned and for splice.
   connect: connecting('plain', 400_000, 300_000),
   // Its end may come before the container is there.

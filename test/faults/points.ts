@@ -9,6 +9,9 @@ export type Journey =
   | 'release on the host'
   | 'expose'
   | 'unexpose'
+  | 'expose in the VM'
+  | 'unexpose in the VM'
+  | 'connect from the VM'
   | 'connect'
   | 'question'
   | 'reset by the client'
@@ -82,6 +85,17 @@ export const POINTS: readonly Point[] = [
   ...at('relink', 'link', 'down', 'started', AROUND),
   ...at('relink', 'link', 'down', 'claims', ALL),
   ...at('relink', 'link', 'up', 'claimed', AROUND),
+
+  ...at('relink', 'link', 'up', 'reverse', ALL),
+  ...at('relink', 'link', 'down', 'reversed', AROUND),
+
+  ...at('expose in the VM', 'link', 'up', 'reverse', ALL),
+  ...at('expose in the VM', 'link', 'down', 'reversed', ALL),
+  ...at('unexpose in the VM', 'link', 'up', 'reverse', ALL),
+  ...at('connect from the VM', 'link', 'down', 'open', ALL),
+  ...at('connect from the VM', 'link', 'up', 'dial-result', ALL),
+  ...at('connect from the VM', 'link', 'down', 'data', ['half'], { opening: 'hello' }),
+  ...at('connect from the VM', 'link', 'up', 'data', ['half'], { opening: 'hello' }),
 
   ...at('claim in the VM', 'VM tree', 'up', 'Tversion', ['after']),
   ...at('claim in the VM', 'VM tree', 'down', 'Rattach', ['after']),

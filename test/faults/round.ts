@@ -66,7 +66,7 @@ export async function runRound(site: Site, seed: number, before: Baseline): Prom
   const recoveryMs = await checkForwards(site);
   await journey.after(Date.now() + 6_000);
   const transfers = await checkTransfers(site, victim);
-  await checkTable(site, [...site.exposed, ...site.claimers.map(({ spec }) => spec)]);
+  await checkTable(site, [...site.exposed, site.reverse, ...site.claimers.map(({ spec }) => spec)]);
   await checkLeaks(site, before);
   return { recoveryMs, ...transfers };
 }

@@ -57,6 +57,10 @@ export class Site {
   /** Claimers that a supervisor keeps, and specs that an operator exposes. */
   readonly claimers: Claimer[] = [];
   readonly exposed: string[] = [];
+  /** The container's port, as a service of the host that is published in the VM. */
+  reverse = '';
+  /** Transfers whose client is in the VM. */
+  readonly fromVm = new Set<Transfer>();
   private readonly proxies = new Map<Place, PieceProxy>();
   private steps: StepServer | undefined;
   private readonly random: Seeded;
@@ -148,6 +152,11 @@ export class Site {
     return loopback('tcp', this.exchange.port, await this.freePort());
   }
 
+  /** A reverse forward of the same, at a port in the VM that is free. */
+  async newReverseSpec(): Promise<string> {
+    return `reverse:tcp:127.0.0.1:${this.exchange.port}:tcp:127.0.0.1:${await this.freePort()}`;
+  }
+
   /** The last lines that both programs logged. */
   tail(lines: number): string {
     const of = (name: string, { stderr, child }: Running) =>
@@ -195,7 +204,8 @@ export class Site {
       loopback('udp', this.udp.port, await this.freePort()),
       `tcp:0.0.0.0:${await this.freePort()}:tcp:127.0.0.1:${this.exchange.port}`,
     );
-    for (const spec of this.exposed) {
+    this.reverse = await this.newReverseSpec();
+    for (const spec of [...this.exposed, this.reverse]) {
       const { status, body } = await callApi(this.api, 'POST', { spec });
       if (status !== 201) throw new Error(`expose ${spec}: ${JSON.stringify(body)}`);
     }
@@ -236,6 +246,7 @@ export class Site {
     const urls = [...link, '--control', group.unixUrl('host-tree.sock'), ...this.tokenOption];
     const lane = this.lane === 'multiplexed' ? 'multiplexed' : 'dedicated';
     const how = ['--lane', lane, '--engine', engine, '--log-level', 'debug', '--state', this.state];
+    how.push('--allow-reverse', '127.0.0.1');
     const env = {
       NODE_OPTIONS: `--import ${STEPS.href}`,
       PORTFERRY_TEST_STEPS: join(group.dir, 'steps.sock'),

@@ -11,6 +11,7 @@ import { DATAGRAM_ATTACKS } from './attacks/datagrams.ts';
 import { DEDICATED_ATTACKS } from './attacks/dedicated.ts';
 import { FRAME_ATTACKS } from './attacks/frames.ts';
 import { HELLO_ATTACKS } from './attacks/hellos.ts';
+import { REVERSE_ATTACKS } from './attacks/reverse.ts';
 import { SPARE_ATTACKS } from './attacks/spares.ts';
 import { TOKEN_ATTACKS } from './attacks/tokens.ts';
 import { TREE_ATTACKS } from './attacks/tree.ts';
@@ -29,6 +30,7 @@ const ATTACKS: readonly Attack[] = [
   ...SPARE_ATTACKS,
   ...COUNT_ATTACKS,
   ...TOKEN_ATTACKS,
+  ...REVERSE_ATTACKS,
 ];
 const TAIL_LINES = 8;
 const ATTACK_MS = 60_000;

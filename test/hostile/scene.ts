@@ -1,5 +1,6 @@
 /** A real host agent with a good VM, whose shim is real too, and the place of a hostile one, which an attack takes. */
 import { writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { callApi, listForwards } from '../helpers/api.ts';
 import type { EngineName } from '../helpers/engines.ts';
@@ -15,6 +16,7 @@ import {
   until,
 } from '../helpers/processes.ts';
 import { connectTo } from '../helpers/stream-client.ts';
+import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
 import { type HelloOptions, RawLink } from './raw-link.ts';
 
 /**
@@ -23,6 +25,7 @@ import { type HelloOptions, RawLink } from './raw-link.ts';
  */
 export const MEMORY_BOUND = 256 * 1024 * 1024;
 const SAMPLE_MS = 50;
+const BLOCK = Buffer.alloc(64 * 1024);
 /** What the VM with counts may have at once; the other hostile ones may have whatever one VM may. */
 export const COUNTS = { forwards: 40, connections: 30, flows: 20 } as const;
 const POLICY = `[vm.counted.policy]
@@ -57,6 +60,8 @@ export class Scene {
   dedicatedUdp = 0;
   countedTcp = 0;
   countedUdp = 0;
+  /** A service of the host that may be published in the hostile VM, and pours at whoever connects. */
+  private service: StreamServer | undefined;
   private memoryAtFirst = 0;
 
   private constructor(engine: EngineName) {
@@ -118,6 +123,20 @@ export class Scene {
     };
   }
 
+  get servicePort(): number {
+    return this.service!.port;
+  }
+
+  /** Connections that the service of the host has had. */
+  get serviceEver(): number {
+    return this.service!.accepted();
+  }
+
+  /** Connections that the service of the host has. */
+  get serviceClients(): number {
+    return this.service!.sockets.size;
+  }
+
   get memory(): string {
     return mib(this.memoryAtFirst);
   }
@@ -125,6 +144,7 @@ export class Scene {
   async close(): Promise<void> {
     await this.group.close();
     await this.exchange?.close();
+    await this.service?.close();
   }
 
   async expose(vm: string, spec: string): Promise<number> {
@@ -133,11 +153,24 @@ export class Scene {
     return hostPort((body as { spec: string }).spec);
   }
 
+  private pour(socket: Socket): void {
+    const more = (): void => {
+      while (!socket.destroyed && socket.write(BLOCK));
+    };
+    socket.on('error', () => {}).on('drain', more);
+    socket.resume();
+    more();
+  }
+
   private async open(): Promise<void> {
     const { group, engine } = this;
     this.exchange = await startExchange();
     const config = join(group.dir, 'config.toml');
-    writeFileSync(config, POLICY);
+    this.service = await serveStreams((socket) => {
+      this.pour(socket);
+    });
+    const { port } = this.service;
+    writeFileSync(config, `${POLICY}[vm.evil.policy]\nallow-reverse = ["127.0.0.1:${port}"]\n`);
     const made = await runPortferry('token', this.token);
     if (made.code !== 0) throw new Error(`no token: ${made.stderr}`);
     group.start('vm-shim', '--listen', group.unixUrl('good.sock'), '--engine', engine);

@@ -26,7 +26,7 @@ const MINUTE_MS = 60_000;
 /** @param seconds how long one lane and engine runs */
 export function toleranceOf(seconds: number): Tolerance {
   return seconds >= LONG_S
-    ? { share: 0.08, bytes: 10 * 1024 * 1024 }
+    ? { share: 0.1, bytes: 12 * 1024 * 1024 }
     : { share: 0.15, bytes: 24 * 1024 * 1024 };
 }
 

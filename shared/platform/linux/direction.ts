@@ -46,6 +46,8 @@ export class Direction implements Task, Timed, PacedWaiter {
   private sinceDry = 0;
   private endWanted = false;
   private queued = false;
+  /** There is a limit to how fast bytes may pass, as of the last look. */
+  private limited = false;
 
   /** @param counter which element of `counters` counts the bytes. @param pace how fast they may pass */
   constructor(
@@ -75,6 +77,7 @@ export class Direction implements Task, Timed, PacedWaiter {
   hold(bytes: Buffer, counted: boolean): void {
     if (bytes.length === 0) return;
     this.held = this.held === undefined ? Buffer.from(bytes) : Buffer.concat([this.held, bytes]);
+    this.limited = this.pace?.limited === true;
     if (counted) this.count(bytes.length);
   }
 
@@ -98,6 +101,7 @@ export class Direction implements Task, Timed, PacedWaiter {
 
   /** Moves what can be moved. */
   pump(): void {
+    this.limited = this.pace?.limited === true;
     for (let steps = 0; ; steps++) {
       if (this.shut || this.waiting || this.to.closed) return;
       if (this.pending) {
@@ -143,7 +147,7 @@ export class Direction implements Task, Timed, PacedWaiter {
     const { from, to, reactor } = this;
     const { libc, buffer } = reactor;
     const start = this.leading === undefined ? 0 : this.leading.length;
-    const room = this.mayRead(COPY_BYTES - start);
+    const room = this.limited ? this.turn(COPY_BYTES - start) : COPY_BYTES - start;
     const count = libc.read(from.fd, buffer.address + start, room);
     if (count <= 0) return this.readNothing(count);
     const length = start + count;
@@ -179,7 +183,8 @@ export class Direction implements Task, Timed, PacedWaiter {
   private spliceIn(pipe: Pipe): void {
     const { libc } = this.reactor;
     const flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-    const count = libc.splice(this.from.fd, 0, pipe.writeFd, 0, this.mayRead(pipe.capacity), flags);
+    const room = this.limited ? this.turn(pipe.capacity) : pipe.capacity;
+    const count = libc.splice(this.from.fd, 0, pipe.writeFd, 0, room, flags);
     if (count > 0) {
       this.piped = count;
       this.count(count);
@@ -241,19 +246,16 @@ export class Direction implements Task, Timed, PacedWaiter {
     this.reactor.later(this);
   }
 
-  /** The most to read now where there is room for so much, bytes. */
-  private mayRead(room: number): number {
-    const { pace } = this;
-    return pace?.limited === true ? Math.min(room, pace.turn) : room;
+  /** The most to read at a time where there is a limit, and room for so much, bytes. */
+  private turn(room: number): number {
+    return Math.min(room, this.pace!.turn);
   }
 
-  /** Counts what was read. */
   private count(bytes: number): void {
-    const { pace } = this;
     this.sinceDry += bytes;
     this.moved += bytes;
     this.counters[this.counter]! += bytes;
-    if (pace?.limited === true) this.waiting = !pace.book(this, bytes);
+    if (this.limited) this.waiting = !this.pace!.book(this, bytes);
   }
 }
 

@@ -9,6 +9,7 @@ import { type Cases, same, WAIT_MS } from '../cases.ts';
 import { BULK } from '../groups.ts';
 import { clockCases } from './clock-cases.ts';
 import type { Containers } from './containers.ts';
+import { cutCases } from './cut-cases.ts';
 import { Namespace } from './namespace.ts';
 import { refusalCases } from './refusal-cases.ts';
 import { reverseCases } from './reverse-cases.ts';
@@ -51,6 +52,7 @@ export async function run(cases: Cases, digest: string): Promise<void> {
   }
   await refusalCases(cases, vm, folder, containers);
   await clockCases(cases, vm, folder, containers);
+  await cutCases(cases, vm, folder);
   await serving.kill('SIGKILL');
   await vm.close();
 }

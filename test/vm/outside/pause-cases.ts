@@ -11,6 +11,7 @@ import { beginTransfer } from './transfer.ts';
 const SHORT_MS = HEARTBEAT * 750;
 /** A client waits 5 s for a link; what there is in its way may make that seem shorter. */
 const AT_LEAST_MS = 4_000;
+const RESET = { how: 'ECONNRESET', bytes: 0 };
 
 export async function pauseCases(cases: Cases, scene: Scene): Promise<void> {
   const { pair, port, watching, claimed, holder } = scene;
@@ -59,15 +60,7 @@ export async function pauseCases(cases: Cases, scene: Scene): Promise<void> {
   if (!paused) return;
 
   await cases.case('the guest goes on: ports are served again', async () => {
-    await until(
-      'the ports to be served',
-      () =>
-        scene.served().then(
-          () => true,
-          () => false,
-        ),
-      WAIT_MS,
-    );
+    await scene.untilServed();
   });
 
   await cases.case(
@@ -84,5 +77,3 @@ export async function pauseCases(cases: Cases, scene: Scene): Promise<void> {
     },
   );
 }
-
-const RESET = { how: 'ECONNRESET', bytes: 0 };

@@ -23,8 +23,8 @@ export interface Scene {
   seen(): Promise<Seen>;
   /** Waits until nothing is open or published but what there was at first. */
   settled(): Promise<void>;
-  /** Carries a message through both ports. */
-  served(): Promise<void>;
+  /** Waits until both ports carry a message there and back. */
+  untilServed(): Promise<void>;
 }
 
 export async function makeScene(pair: SerialPair): Promise<Scene> {
@@ -41,6 +41,14 @@ export async function makeScene(pair: SerialPair): Promise<Scene> {
   const [port, watching] = [await pair.tcp(containers.echo), await pair.tcp(containers.watching)];
   const served = async (): Promise<void> => {
     for (const each of [port, hostPort(claimed)]) same(await roundTrip(each, 'served'), 'served', 'the echo');
+  };
+  const untilServed = async (): Promise<void> => {
+    const works = () =>
+      served().then(
+        () => true,
+        () => false,
+      );
+    await until('the ports to be served', works, WAIT_MS);
   };
   await served();
   await seenAt(seenSocket);
@@ -60,7 +68,7 @@ export async function makeScene(pair: SerialPair): Promise<Scene> {
     if (entries.join() !== 'README,held') throw new Error(`/port has ${entries.join()}`);
   };
   const seen = () => seenAt(seenSocket);
-  return { pair, containers, port, watching, claimed, holder, settled, served, seen };
+  return { pair, containers, port, watching, claimed, holder, settled, untilServed, seen };
 }
 
 /** Waits until what was open at first has been closed: until several looks are alike. */
