@@ -1,10 +1,11 @@
 /** Services of the host that are published in a VM: it wants others, more of them than it may, and answers what nobody asked. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { pack, unpack } from 'msgpackr';
+import { COMMAND } from '../../../shared/mux/frame.ts';
 import { callApi } from '../../helpers/api.ts';
 import { until } from '../../helpers/processes.ts';
 import type { Attack } from '../attack.ts';
-import { COMMAND, controlFrame, FEATURES, frame, type RawLink, u32, u64 } from '../raw-link.ts';
+import { controlFrame, FEATURES, frame, type RawLink, u32, u64 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const CHANNELS = 300;
