@@ -19,7 +19,7 @@ export default defineConfig({
   test: {
     root,
     // Most tests wait for processes, so one at a time would leave the machine idle.
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: [project('unit', 30_000), project('conformance', 60_000), project('integration', 120_000)],
   },
 });

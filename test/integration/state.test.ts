@@ -34,7 +34,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function start(engine: 'auto' | 'portable' = 'auto'): Promise<void> {
+async function start(engine: 'auto' | 'portable' = 'portable'): Promise<void> {
   pair = await Pair.start('auto', engine, [], ['--state', state]);
 }
 
