@@ -119,6 +119,7 @@ describe.each(engines)('the multiplexed lane, %s engine', (engine) => {
         signal,
         onChannel: (channel) => onChannel(channel, stream),
         onStreamReset() {},
+        onReverse() {},
       });
     };
     const hostile = await link((channel, stream) => {

@@ -60,6 +60,7 @@ describe.each(engines)('spare streams, %s engine', (engine) => {
       onChannel: (channel) => channel.accept(),
       onSpares: (count) => asked.push(count),
       onStreamReset() {},
+      onReverse() {},
     });
     return { link, asked };
   }
