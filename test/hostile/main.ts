@@ -33,7 +33,7 @@ const ATTACKS: readonly Attack[] = [
   ...REVERSE_ATTACKS,
 ];
 const TAIL_LINES = 8;
-const ATTACK_MS = 60_000;
+const ATTACK_MS = 180_000;
 
 const wanted = process.argv.slice(2);
 const attacks = ATTACKS.filter(

@@ -25,7 +25,7 @@ async function flood(
   };
   for (let id = 1; id <= count && !link.ended; id += 100)
     await link.flush(Buffer.concat(Array.from({ length: 100 }, (_, i) => claim(id + i, spec(id + i)))));
-  await until('the answers', () => claimed + refused >= count || link.ended, 50_000);
+  await until('the answers', () => claimed + refused >= count || link.ended, 150_000);
   return { claimed, refused };
 }
 
@@ -121,7 +121,7 @@ export const CLAIM_ATTACKS: readonly Attack[] = [
         ]);
         await link.flush(Buffer.concat(turns.flat()));
       }
-      await until('the answers', () => unclaimed === 10_000 || link.ended, 50_000);
+      await until('the answers', () => unclaimed === 10_000 || link.ended, 150_000);
       await nothingLeft(scene, link);
       return `${unclaimed} released`;
     },

@@ -119,7 +119,7 @@ export const COUNT_ATTACKS: readonly Attack[] = [
         const ports = `${FIRST_PORT + id * ROW}-${FIRST_PORT + id * ROW + ROW - 1}`;
         link.control({ type: 'claim', id, spec: `tcp:127.0.0.1:${ports}:tcp:127.0.0.1:${ports}` });
       }
-      await until('the answers', () => claimed + refused === rows || link.ended, 50_000);
+      await until('the answers', () => claimed + refused === rows || link.ended, 150_000);
       const left = await scene.link();
       await until('its claims to be gone', async () => (await scene.claimed('evil')) === 0);
       left.close();
