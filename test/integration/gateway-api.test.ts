@@ -1,7 +1,7 @@
 /** gvproxy's API, asked as podman in a VM asks it: by the bytes that Go's HTTP client sends. */
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listForwards } from '../helpers/api.ts';
+import { callApi, listForwards } from '../helpers/api.ts';
 import { logLines, Pair, runPortferry, until } from '../helpers/processes.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
@@ -67,6 +67,18 @@ const answers = (port: number): Promise<string> =>
   });
 
 describe('the gateway API', () => {
+  it('forgets what is ended on the host, which can be exposed again then', async () => {
+    const local = `127.0.0.2:${echo.port}`;
+    const expose = JSON.stringify({ local, remote: `:${echo.port}`, protocol: 'tcp' });
+    for (const _ of ['once', 'and again']) {
+      expect(await podman('expose', expose)).toEqual({ status: 200, body: '' });
+      expect(await answers(echo.port)).toBe('podman');
+      const spec = `tcp:${local}:tcp:127.0.0.1:${echo.port}`;
+      expect((await callApi(pair.api, 'DELETE', { spec })).status).toBe(200);
+      await until('it to be forgotten', async () => JSON.stringify(await all()) === '[]');
+    }
+  });
+
   it('exposes as podman asks, to the address of the caller, lists it, and unexposes it', async () => {
     const local = `127.0.0.2:${echo.port}`;
     const expose = JSON.stringify({ local, remote: `:${echo.port}`, protocol: 'tcp' });

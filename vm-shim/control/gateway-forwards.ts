@@ -1,6 +1,6 @@
 /**
  * The forwards that were asked for through gvproxy's API. They belong to this process: they end when it does, as those of
- * a gvproxy do.
+ * a gvproxy do. What is ended on the host is forgotten here, so that it can be asked for again.
  */
 import { BridgeError } from '../../shared/errors.ts';
 import { canonicalIp, formatEndpoint } from '../../shared/ip.ts';
@@ -42,7 +42,10 @@ export class GatewayForwards {
     const claim = this.door.claim(spec, this.signal);
     this.forwards.set(key, { local, remote: formatEndpoint(vm.ip, vm.port), protocol, claim });
     try {
-      await claim;
+      const { ended } = await claim;
+      void ended?.then(() => {
+        if (this.forwards.get(key)?.claim === claim) this.forwards.delete(key);
+      });
     } catch (error) {
       this.forwards.delete(key);
       throw error;
