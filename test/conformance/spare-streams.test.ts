@@ -59,6 +59,7 @@ describe.each(engines)('spare streams, %s engine', (engine) => {
       signal: never,
       onChannel: (channel) => channel.accept(),
       onSpares: (count) => asked.push(count),
+      onReverse() {},
       onStreamReset() {},
     });
     return { link, asked };
