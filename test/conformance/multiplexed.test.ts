@@ -120,6 +120,7 @@ describe.each(engines)('the multiplexed lane, %s engine', (engine) => {
         onChannel: (channel) => onChannel(channel, stream),
         onReverse() {},
         onStreamReset() {},
+        onReverse() {},
       });
     };
     const hostile = await link((channel, stream) => {

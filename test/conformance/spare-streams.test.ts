@@ -61,6 +61,7 @@ describe.each(engines)('spare streams, %s engine', (engine) => {
       onSpares: (count) => asked.push(count),
       onReverse() {},
       onStreamReset() {},
+      onReverse() {},
     });
     return { link, asked };
   }
