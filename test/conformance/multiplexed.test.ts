@@ -118,7 +118,6 @@ describe.each(engines)('the multiplexed lane, %s engine', (engine) => {
         log: silentLogger(),
         signal,
         onChannel: (channel) => onChannel(channel, stream),
-        onReverse() {},
         onStreamReset() {},
         onReverse() {},
       });

@@ -59,7 +59,6 @@ describe.each(engines)('spare streams, %s engine', (engine) => {
       signal: never,
       onChannel: (channel) => channel.accept(),
       onSpares: (count) => asked.push(count),
-      onReverse() {},
       onStreamReset() {},
       onReverse() {},
     });
