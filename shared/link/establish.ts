@@ -2,13 +2,13 @@
  * Sets a link up: handshake and hello both ways, and where there is a token the proofs of it. A peer whose handshake carries
  * no hello is a vpnkit; it is let in only where `legacyPeer` says so.
  */
-import { randomBytes } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { decodeHello, encodeHello, type Hello, NONCE_BYTES } from '../control-codec.ts';
+import { decodeHello, encodeHello, type Hello } from '../control-codec.ts';
 import { BridgeError } from '../errors.ts';
 import { Admission } from './admission.ts';
 import { decodeHandshake, encodeHandshake, MAX_HANDSHAKE_BYTES } from './handshake.ts';
 import { Link, type LinkOptions, STEP_MS } from './link.ts';
+import { freshNonce } from './nonce.ts';
 import { prove } from './proof.ts';
 import { readHead } from './read-head.ts';
 
@@ -24,7 +24,7 @@ export async function establishLink(stream: Duplex, options: LinkOptions): Promi
   admission.enter(stream);
   try {
     const token = await options.readToken?.();
-    const hello = encodeHello(identity.nextHello(token && randomBytes(NONCE_BYTES)));
+    const hello = encodeHello(identity.nextHello(token && freshNonce()));
     stream.write(encodeHandshake(hello));
     const payload = await readHead(stream, decodeHandshake, {
       what: 'handshake',
