@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
   apiOption,
@@ -12,18 +11,12 @@ import {
   workersOption,
 } from '../shared/cli.ts';
 import { BridgeError } from '../shared/errors.ts';
-import { writeNewToken } from '../shared/link/token-file.ts';
-import { createLogger, type LogLevel } from '../shared/logger.ts';
 import { formatSpec } from '../shared/port-spec.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
 import { formatReverseSpec, isReverse, parseCommandLineReverse } from '../shared/reverse-spec.ts';
-import { readSettings } from '../shared/settings/read-settings.ts';
-import { NO_SETTINGS } from '../shared/settings/settings.ts';
 import { LANES } from '../shared/transport/choose.ts';
 import { ApiClient } from './client/api-client.ts';
 import { formatList } from './client/format-list.ts';
-import { type HostConfig, type HostOptions, hostConfig } from './config.ts';
-import { HOST_SCHEMA } from './schema.ts';
 
 const SPEC =
   'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges';
@@ -100,7 +93,12 @@ export function addHostCommands(program: Command): void {
     .addOption(configOption())
     .addOption(heartbeatOption())
     .addOption(logLevelOption())
-    .action((_options: object, command: Command) => runHostAgent(givenOptions(command)));
+    .action(async (_options: object, command: Command) => {
+      const signalled = untilSignalled();
+      // Loaded here, since the other commands are short and need none of it.
+      const { runHostAgent } = await import('./run-agent.ts');
+      await runHostAgent(givenOptions(command), signalled);
+    });
 
   program
     .command('expose')
@@ -136,6 +134,7 @@ export function addHostCommands(program: Command): void {
     .description('write a new random token for --token-file of both sides; the file gets mode 0600')
     .argument('<file>', 'a new file')
     .action(async (file: string) => {
+      const { writeNewToken } = await import('../shared/link/token-file.ts');
       await writeNewToken(file);
       process.stdout.write(`${file}\n`);
     });
@@ -149,22 +148,4 @@ export function addHostCommands(program: Command): void {
       const list = await new ApiClient(options.api).list();
       process.stdout.write(options.json === true ? `${JSON.stringify(list, null, 2)}\n` : formatList(list));
     });
-}
-
-async function runHostAgent(given: HostOptions & { config?: string; logLevel?: LogLevel }): Promise<void> {
-  const file = given.config === undefined ? undefined : resolve(given.config);
-  const read = (): HostConfig =>
-    hostConfig(given, file === undefined ? NO_SETTINGS : readSettings(file, HOST_SCHEMA));
-  const config = read();
-  const logLevel = given.logLevel ?? (config.settings.text('log-level') as LogLevel | undefined);
-  const log = createLogger('host-agent', logLevel ?? 'info');
-  const signalled = untilSignalled();
-  // Loaded here, since the other commands are short and need none of it.
-  const { startAgent } = await import('./agent.ts');
-  const { reloadPolicy } = await import('./reload.ts');
-  const agent = await startAgent(config, log);
-  const stopReloading = file === undefined ? undefined : reloadPolicy({ file, config, read, agent, log });
-  log.info(`stopping on ${await signalled}`);
-  stopReloading?.();
-  await agent.close();
 }

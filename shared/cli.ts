@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
-import { LOG_LEVELS } from './logger.ts';
+import { LOG_LEVELS } from './log-levels.ts';
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 

@@ -1,11 +1,9 @@
 import { createRequire } from 'node:module';
 import { type Logger as PinoLogger, pino } from 'pino';
+import type { LogLevel } from './log-levels.ts';
 
 /** The only import of pino. Logs go to stderr: pretty on a terminal, one JSON object a line otherwise. */
 export type Logger = PinoLogger;
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /**
  * @param program name that every line carries

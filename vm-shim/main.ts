@@ -11,17 +11,13 @@ import {
   workersOption,
 } from '../shared/cli.ts';
 import { BridgeError, messageOf } from '../shared/errors.ts';
-import { createLogger, type LogLevel, silentLogger } from '../shared/logger.ts';
 import { parseCommandLineSpec } from '../shared/port-spec-short.ts';
 import type { ClaimedPort } from '../shared/portfs/claim-port.ts';
-import { readSettings } from '../shared/settings/read-settings.ts';
-import { NO_SETTINGS } from '../shared/settings/settings.ts';
-import { parseDialAddress } from '../shared/transport/address.ts';
+import { parseDialAddress, type TransportAddress } from '../shared/transport/address.ts';
+import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
 import { parsePortFs } from './addresses.ts';
-import { type ShimOptions, shimConfig } from './config.ts';
-import { SHIM_SCHEMA } from './schema.ts';
 
 /** Where the documentation says to serve the control filesystem. */
 const DEFAULT_PORT_FS = 'unix:///run/portferry.sock';
@@ -56,7 +52,12 @@ export function addVmCommands(program: Command): void {
     .addOption(heartbeatOption())
     .addOption(logLevelOption())
     .enablePositionalOptions()
-    .action((_options: object, command: Command) => runShim(givenOptions(command)));
+    .action(async (_options: object, command: Command) => {
+      const signalled = untilSignalled();
+      // Loaded here, as what other commands need is there: each runs alone, and should start fast.
+      const { runShim } = await import('./run-shim.ts');
+      await runShim(givenOptions(command), signalled);
+    });
 
   shim
     .command('mount')
@@ -75,22 +76,6 @@ export function addVmCommands(program: Command): void {
     .requiredOption('--control <url>', 'where the 9P control filesystem is served')
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
     .action(runClaim);
-}
-
-async function runShim(given: ShimOptions & { config?: string; logLevel?: LogLevel }): Promise<void> {
-  const settings = given.config === undefined ? NO_SETTINGS : readSettings(given.config, SHIM_SCHEMA);
-  const config = shimConfig(given, settings);
-  const log = createLogger('vm-shim', given.logLevel ?? (settings.text('log-level') as LogLevel) ?? 'info');
-  const signalled = untilSignalled();
-  // Loaded here, as what other commands need is there: each runs alone, and should start fast.
-  const { startShim } = await import('./shim.ts');
-  const shim = await startShim(config, log);
-  try {
-    const why = await (shim.ended === undefined ? signalled : Promise.race([signalled, shim.ended]));
-    log.info(why === undefined ? 'stopping: the host agent has closed the link' : `stopping on ${why}`);
-  } finally {
-    await shim.close();
-  }
 }
 
 async function runMount(directory: string, options: { portFs: string }): Promise<void> {
@@ -118,12 +103,18 @@ async function runClaim(text: string, options: { control: string; to: string }):
   const signalled = untilSignalled();
   void signalled.then(() => giveUp.abort());
   const { claim } = await import('./control/claim.ts');
-  const bridge = await bridgeFor([control], silentLogger());
+  const bridge = control.scheme === 'vsock' ? await bridgeTo(control) : undefined;
   try {
     await holdClaim(await claim(spec, control, giveUp.signal, bridge), signalled);
   } finally {
     await bridge?.close();
   }
+}
+
+/** The logger takes longer to load than a claim takes to make. */
+async function bridgeTo(control: TransportAddress): Promise<Bridge | undefined> {
+  const { silentLogger } = await import('../shared/logger.ts');
+  return bridgeFor([control], silentLogger());
 }
 
 async function holdClaim(claimed: ClaimedPort, signalled: Promise<unknown>): Promise<void> {

@@ -1,6 +1,6 @@
 /** What the configuration files of both programs may say. */
 import { ENGINES, MAX_WORKERS } from '../engine/choose.ts';
-import { LOG_LEVELS } from '../logger.ts';
+import { LOG_LEVELS } from '../log-levels.ts';
 import type { SettingEntry } from './schema.ts';
 
 export const COMMON_SETTINGS = {

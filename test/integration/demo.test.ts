@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { engines } from '../helpers/engines.ts';
 import { until } from '../helpers/processes.ts';
 
 const DEMO = fileURLToPath(new URL('../../dist/test/demo/main.js', import.meta.url));
@@ -67,14 +66,6 @@ describe('the demo', () => {
     expect(code).toBe(0);
     expect(programsOf(demo.output()).filter(isAlive)).toEqual([]);
     expect(existsSync(directoryOf(demo.output()))).toBe(false);
-  });
-
-  it.each(engines)('with --engine %s says so and carries all three with it', async (engine) => {
-    const demo = startDemo('--once', '--engine', engine);
-    const code = await demo.ended;
-    expect(demo.output()).toMatch(new RegExp(`^engine +${engine}$`, 'm'));
-    expect(demo.output()).toMatch(/^3 of 3 checks passed$/m);
-    expect(code).toBe(0);
   });
 
   it('stays up until SIGINT, and then leaves nothing behind', async () => {
