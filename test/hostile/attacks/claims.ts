@@ -39,10 +39,10 @@ async function nothingLeft(scene: Scene, link: RawLink): Promise<void> {
 
 export const CLAIM_ATTACKS: readonly Attack[] = [
   {
-    name: '6,000 claims of port 0',
+    name: '4,500 claims of port 0',
     run: async (scene) => {
       const link = await scene.link();
-      const { claimed, refused } = await flood(link, 6_000, () => PORT_0);
+      const { claimed, refused } = await flood(link, 4_500, () => PORT_0);
       if (refused === 0) throw new Error(`all ${claimed} were granted`);
       await nothingLeft(scene, link);
       return `${claimed} granted, ${refused} refused, none left`;
