@@ -5,7 +5,7 @@ const DOWN = 1;
 
 /** Bytes that were relayed, in memory that several threads see. One thread at a time counts. */
 export class SharedCounters implements RelayCounters {
-  readonly cells: Float64Array;
+  cells: Float64Array;
 
   constructor(
     cells: Float64Array = new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT)),

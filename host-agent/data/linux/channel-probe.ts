@@ -1,12 +1,10 @@
 import { decodeDestination } from '../../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../../shared/errors.ts';
+import { ANSWER_MS } from '../../../shared/link/open-channel.ts';
 import type { Channel, ChannelHandler } from '../../../shared/mux/channel.ts';
 import { type Deadline, removeDeadline, type Timed } from '../../../shared/platform/linux/deadlines.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-
-/** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
-const ANSWER_MS = 20_000;
 
 /** Dials a container over a link that lives in this worker, and lets it go at once. */
 export class ChannelProbe implements Timed, ChannelHandler {

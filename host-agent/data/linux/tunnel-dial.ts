@@ -2,7 +2,9 @@
  * Opens a dedicated stream in a worker: connect, preface, answer. What is true of a failed dial is in data/tunnel.ts,
  * whose counterpart this is.
  */
+
 import { ERRNO, errnoName } from '../../../shared/errors.ts';
+import { ANSWER_MS } from '../../../shared/link/open-channel.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN } from '../../../shared/platform/linux/constants.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
@@ -13,9 +15,6 @@ import { decodeResult, RESULT_BYTES } from '../../../shared/preface.ts';
 import type { HostPath } from './host-path.ts';
 import type { HostShared } from './orders.ts';
 import type { SpareClient } from './path-spares.ts';
-
-/** How long the shim may take to answer, milliseconds: more than the time that it gives a container. */
-const ANSWER_MS = 20_000;
 
 /** The forward that a stream is opened for. */
 export interface TunnelSource {

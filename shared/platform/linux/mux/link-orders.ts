@@ -3,6 +3,9 @@ import type { ErrorCode } from '../../../errors.ts';
 import type { SessionSettings } from '../../../link/session-settings.ts';
 import type { SocketOrder, SocketReport } from './socket-orders.ts';
 
+/** What a message to the main thread takes besides its payload, about, bytes. */
+export const MESSAGE_BYTES = 256;
+
 /** Main thread to worker. Descriptors that are named are the worker's from then on. */
 export type LinkOrder =
   | SocketOrder

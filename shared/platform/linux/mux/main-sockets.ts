@@ -63,7 +63,10 @@ export class MainSockets {
   opened({ number, destination, details }: SocketReport & { type: 'socket-wanted' }): OpenedChannel {
     const { link, worker } = this;
     const bytes = Buffer.from(details);
+    const refuse = ({ errno }: BridgeError): void =>
+      worker.post({ type: 'socket-failed', link, number, errno });
     return {
+      refuse,
       destination: decodeDestination(Buffer.from(destination), 0).destination,
       details: decodeDetails(bytes, 0, bytes.length),
       link: (hooks) => {
@@ -77,7 +80,7 @@ export class MainSockets {
               number,
               ...handed,
             })),
-          dialFailed: ({ errno }) => worker.post({ type: 'socket-failed', link, number, errno }),
+          dialFailed: refuse,
         };
       },
     };

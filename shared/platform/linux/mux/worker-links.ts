@@ -5,7 +5,7 @@ import { MuxSession } from '../../../mux/session.ts';
 import type { Reactor } from '../reactor.ts';
 import type { LinkBoxes } from './descriptor-end.ts';
 import { InBox } from './in-box.ts';
-import type { LinkOrder, LinkReport } from './link-orders.ts';
+import { type LinkOrder, type LinkReport, MESSAGE_BYTES } from './link-orders.ts';
 import { LinkStream } from './link-stream.ts';
 import { OutBox } from './out-box.ts';
 import { WorkerHeart } from './worker-heart.ts';
@@ -13,9 +13,6 @@ import { WorkerSockets } from './worker-sockets.ts';
 
 /** What a unix socket holds for its reader: a whole batch, so that it is written at once. */
 const SEND_BUFFER_BYTES = 512 * 1024;
-
-/** What a message to the main thread takes besides its payload, about, bytes. */
-const MESSAGE_BYTES = 256;
 
 /** A link whose session lives in this worker. */
 export interface WorkerLink {

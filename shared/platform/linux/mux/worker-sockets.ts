@@ -3,24 +3,21 @@
  * Whom to dial and whom to let in is the main thread's to say.
  */
 import { decodeDestination, encodeDestination } from '../../../destination.ts';
-import { BridgeError, ERRNO } from '../../../errors.ts';
-import { ANSWER_MS } from '../../../link/open-channel.ts';
+import { BridgeError } from '../../../errors.ts';
 import { SharedCounters } from '../../../link/shared-counters.ts';
 import type { Channel } from '../../../mux/channel.ts';
 import type { Pace } from '../../../pace.ts';
 import { ChannelEnd } from '../../../relay/channel-end.ts';
-import { Connection, type ConnectionHooks, type RelayCounters } from '../../../relay/connection.ts';
+import { Connection, type ConnectionHooks } from '../../../relay/connection.ts';
 import { encodeDetails } from '../../../stream-details.ts';
-import { type Deadline, removeDeadline, type Timed } from '../deadlines.ts';
 import { systemError } from '../errno.ts';
 import type { Reactor } from '../reactor.ts';
 import { PLAIN_TCP, PLAIN_UNIX } from '../side.ts';
+import { ChannelDial } from './channel-dial.ts';
 import { DescriptorEnd } from './descriptor-end.ts';
+import { MESSAGE_BYTES } from './link-orders.ts';
 import type { SocketOrder, SocketReport } from './socket-orders.ts';
 import type { WorkerLink } from './worker-links.ts';
-
-/** What a message to the main thread takes besides its payload, about, bytes. */
-const MESSAGE_BYTES = 256;
 
 export class WorkerSockets {
   private readonly reactor: Reactor;
@@ -101,21 +98,31 @@ export class WorkerSockets {
 }
 
 /** One of them. */
-class Joined implements Timed {
+class Joined {
   wasDialled = false;
   private readonly reactor: Reactor;
   private readonly link: WorkerLink;
-  private readonly closed: (error: BridgeError | undefined) => void;
+  private readonly dial: ChannelDial;
+  private readonly hooks: ConnectionHooks & { pace: Pace | undefined };
+  /** Where it counts comes with the socket, before any byte does, as the pace does. */
+  private readonly counters = new SharedCounters();
   private connection!: Connection;
   private channel: Channel | undefined;
-  private deadline: Deadline | undefined;
-  private counters = new SharedCounters();
-  private pace: Pace | undefined;
 
   constructor(reactor: Reactor, link: WorkerLink, closed: (error: BridgeError | undefined) => void) {
     this.reactor = reactor;
     this.link = link;
-    this.closed = closed;
+    this.dial = new ChannelDial(reactor, link, (errno, end) => {
+      this.wasDialled = errno === 0;
+      if (errno === 0) this.connection.dialled(end);
+      else this.connection.dialFailed(new BridgeError('DIAL_FAILED', 'it was not reached', { errno }));
+    });
+    this.hooks = {
+      counters: this.counters,
+      pace: undefined,
+      cancelDial: () => this.dial.cancel(),
+      closed,
+    };
   }
 
   /** Keeps a channel of the peer until there is a socket for it. */
@@ -150,24 +157,10 @@ class Joined implements Timed {
     this.connection = new Connection(client, this.hooks);
     const errno = client.watch();
     if (errno !== 0) return this.connection.dialFailed(systemError('epoll_ctl', 'a client', errno));
-    const tunnel = new ChannelEnd(true);
-    this.deadline = this.reactor.deadlinesOf(ANSWER_MS).add(this, this.reactor.now);
     try {
       const { destination } = decodeDestination(Buffer.from(order.destination), 0);
-      const handler = {
-        ...tunnel.events(),
-        dialResult: (result: number) => this.answered(result, tunnel),
-        reset: (result: number) => {
-          if (this.deadline !== undefined) this.answered(result || ERRNO.ECONNRESET, tunnel);
-          tunnel.aborted(result);
-        },
-      };
-      const channel = this.link.session.open(destination, handler, order.details);
-      this.channel = channel;
-      tunnel.bind(channel);
-      client.feed(channel);
+      client.feed(this.dial.open(destination, order.details));
     } catch (error) {
-      this.clearDeadline();
       this.connection.dialFailed(
         error instanceof BridgeError ? error : new BridgeError('IO', 'internal error', { cause: error }),
       );
@@ -181,82 +174,22 @@ class Joined implements Timed {
     else this.connection.stop(reason);
   }
 
-  expired(): void {
-    this.deadline = undefined;
-    this.channel?.reset(ERRNO.ETIMEDOUT);
-    this.connection.dialFailed(failure(ERRNO.ETIMEDOUT));
-  }
-
-  private answered(errno: number, tunnel: ChannelEnd): void {
-    if (this.deadline === undefined) return;
-    this.clearDeadline();
-    if (errno !== 0) return this.connection.dialFailed(failure(errno));
-    this.wasDialled = true;
-    this.connection.dialled(tunnel);
-  }
-
-  private giveUp(errno: number): void {
-    if (this.deadline === undefined) return;
-    this.clearDeadline();
-    this.channel?.reset(errno);
-  }
-
-  private clearDeadline(): void {
-    if (this.deadline !== undefined) removeDeadline(this.deadline);
-    this.deadline = undefined;
-  }
-
   private endOf(
     { fd, tcp, early, counters, bytes }: SocketOrder & { type: 'socket-dialled' | 'socket-connect' },
     drawn: (bytes: number) => void,
   ): DescriptorEnd {
-    const { reactor, link } = this;
-    this.counters = new SharedCounters(counters);
-    if (bytes !== undefined) this.pace = reactor.paceOf(bytes);
+    const { reactor, link, hooks } = this;
+    this.counters.cells = counters;
+    if (bytes !== undefined) hooks.pace = reactor.paceOf(bytes);
     reactor.own(fd);
-    const end = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, drawn, this.pace);
+    const end = new DescriptorEnd(reactor, fd, tcp ? PLAIN_TCP : PLAIN_UNIX, link.boxes, drawn, hooks.pace);
     if (early.length > 0) end.lead(Buffer.from(early));
     return end;
-  }
-
-  private get hooks(): ConnectionHooks {
-    const joined = this;
-    return {
-      counters: this.tally,
-      get pace() {
-        return joined.pace;
-      },
-      cancelDial: () => this.giveUp(ERRNO.ECANCELED),
-      closed: this.closed,
-    };
-  }
-
-  /** The memory to count in comes with the socket, before any byte does; so does the pace. */
-  private get tally(): RelayCounters {
-    const joined = this;
-    return {
-      get bytesUp() {
-        return joined.counters.bytesUp;
-      },
-      set bytesUp(bytes) {
-        joined.counters.bytesUp = bytes;
-      },
-      get bytesDown() {
-        return joined.counters.bytesDown;
-      },
-      set bytesDown(bytes) {
-        joined.counters.bytesDown = bytes;
-      },
-    };
   }
 }
 
 const NOBODY = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };
 const STOPPED = new BridgeError('CANCELLED', 'the connection is over');
-
-function failure(errno: number): BridgeError {
-  return new BridgeError('DIAL_FAILED', 'the other side could not reach it', { errno });
-}
 
 function keyOf(link: number, number: number): string {
   return `${link}:${number}`;
