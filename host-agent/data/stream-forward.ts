@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { Destination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import type { ForwardOptions } from '../../shared/forward-options.ts';
-import { giveAll, type Limit, takeAll } from '../../shared/limit.ts';
+import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
 import type { RateLimit } from '../../shared/rate-limit.ts';
@@ -16,6 +16,7 @@ import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
 import { sweepMs } from '../../shared/relay/udp-flows.ts';
 import type { ClientAddress } from '../../shared/stream-details.ts';
 import { type BackendPort, BackendWatch } from './backend-watch.ts';
+import { ConnectionTally } from './connection-tally.ts';
 import type { DataLimits, Forward } from './forward.ts';
 import { type ClientEnds, proxyHeader } from './proxy-header.ts';
 import { type ActiveLink, type LinkSource, openTunnel, probeTunnel, type TunnelRequest } from './tunnel.ts';
@@ -42,14 +43,9 @@ export interface StreamForwardOptions {
 
 export class StreamForward implements Forward {
   private readonly options: StreamForwardOptions;
-  /** Every connection counts in each. */
-  private readonly limits: readonly Limit[];
+  private readonly tally: ConnectionTally;
   private readonly connections = new Set<Connection>();
   private readonly counters = { bytesUp: 0, bytesDown: 0 };
-  private accepted = 0;
-  private dialFailures = 0;
-  private resets = 0;
-  private refused = 0;
   private idleTimeouts = 0;
   private closed = false;
   private readonly watch: BackendWatch | undefined;
@@ -58,7 +54,8 @@ export class StreamForward implements Forward {
   constructor(options: StreamForwardOptions) {
     this.options = options;
     const { limit, limits, reservation } = options;
-    this.limits = [limit, limits.connectionsOfVm, limits.connections];
+    const counted = [limit, limits.connectionsOfVm, limits.connections];
+    this.tally = new ConnectionTally(options.name, counted, options.log);
     const { idleTimeout } = options.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout);
     reservation.start((socket) => this.serve(socket));
@@ -85,13 +82,7 @@ export class StreamForward implements Forward {
 
   stats(): Record<string, number> {
     return {
-      connections: this.accepted,
-      active: this.connections.size,
-      bytes_up: this.counters.bytesUp,
-      bytes_down: this.counters.bytesDown,
-      dial_failures: this.dialFailures,
-      resets: this.resets,
-      refused_by_limit: this.refused,
+      ...this.tally.stats(this.connections.size, this.counters),
       ...(this.options.settings.idleTimeout !== undefined && { idle_timeouts: this.idleTimeouts }),
     };
   }
@@ -114,31 +105,25 @@ export class StreamForward implements Forward {
   }
 
   private serve(socket: Socket): void {
-    const { destination, limits, links, log, name, settings, newConnections } = this.options;
+    const { destination, limits, links, name, settings, newConnections } = this.options;
+    const { tally } = this;
     const { keepalive } = settings;
-    this.accepted++;
     if (keepalive !== undefined) socket.setKeepAlive(true, keepalive * 1000);
     const client = clientOf(socket);
     const dial = new AbortController();
-    const inTime = newConnections === undefined || newConnections.take();
-    const counted = inTime && takeAll(this.limits);
+    const full = tally.begin(newConnections);
     const connection = new Connection(new StreamEnd(socket, PLAIN_SOCKET), {
       counters: this.counters,
       pace: limits.pace,
       cancelDial: () => dial.abort(),
       closed: (error) => {
         this.connections.delete(connection);
-        if (counted) giveAll(this.limits);
-        if (error === undefined) return;
-        this.resets++;
-        log.debug({ forward: name, client, code: error.code }, `connection ended: ${error.message}`);
+        tally.ended(client, full === undefined, error);
       },
     });
     this.connections.add(connection);
-    if (!counted) {
-      this.refused++;
-      const what = inTime ? 'connections' : 'new connections at the moment';
-      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more ${what}`));
+    if (full !== undefined) {
+      connection.limit(new BridgeError('LIMIT_REACHED', `${name} may have no more ${full}`));
       return;
     }
     const header = this.proxyHeaderFor(socket);
@@ -166,10 +151,8 @@ export class StreamForward implements Forward {
     } catch (error) {
       const failure =
         error instanceof BridgeError ? error : new BridgeError('IO', 'internal error', { cause: error });
+      this.tally.dialFailed(client, failure);
       if (failure.code !== 'CANCELLED') {
-        this.dialFailures++;
-        const { log, name } = this.options;
-        log.info({ forward: name, client, code: failure.code }, `a client was reset: ${failure.message}`);
         this.watch?.dialFailed(failure.errno);
         this.options.dialFailed?.(failure.errno);
       }
