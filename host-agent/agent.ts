@@ -102,7 +102,8 @@ async function compose(
     const path = engine === undefined ? {} : { path: engine.pathOf(vm) };
     const claims = new ShimClaims({ table, vm, log, graceMs });
     const admit = (service: Place) => table.policy.admitService(vm, service);
-    reverse.set(vm, new ReverseForwards({ vm, limits: limitsOf.get(vm)!, admit, log }));
+    const whenUp = () => links.get(vm)!.whenUp(signal);
+    reverse.set(vm, new ReverseForwards({ vm, limits: limitsOf.get(vm)!, admit, whenUp, log }));
     links.set(
       vm,
       new VmLink({

@@ -6,7 +6,6 @@ import type { Destination } from '../../shared/destination.ts';
 import { BridgeError, ERRNO } from '../../shared/errors.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { OpenedChannel } from '../../shared/link/linked-socket.ts';
-import { SharedCounters } from '../../shared/link/shared-counters.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { MAX_REVERSE, type ReverseMessage } from '../../shared/reverse-messages.ts';
 import {
@@ -19,8 +18,7 @@ import {
 import type { DataLimits, Forward } from '../data/forward.ts';
 import { ReverseExit } from '../data/reverse-exit.ts';
 
-/** How long a request waits for the link, and then for the shim's answer, milliseconds. */
-const LINK_MS = 5_000;
+/** How long a request waits for the shim's answer, milliseconds. */
 const ANSWER_MS = 10_000;
 /** What the shim could not open again is asked for after this, milliseconds. */
 const RETRY_MS = 5_000;
@@ -33,8 +31,9 @@ export interface ReverseForwardsOptions {
   readonly limits: DataLimits;
   /** What is to be dialled for a service of the host. @throws BridgeError POLICY_DENIED */
   readonly admit: (service: Place) => Place;
+  /** The link, waiting a few seconds for one that is down. @throws BridgeError NO_LINK or CANCELLED */
+  readonly whenUp: () => Promise<{ readonly link: ReverseLink }>;
   readonly log: Logger;
-  readonly linkMs?: number;
   readonly answerMs?: number;
   readonly retryMs?: number;
 }
@@ -44,7 +43,6 @@ class Wanted {
   /** With its port resolved as soon as it has one. */
   spec: ReverseSpec;
   readonly exit: ReverseExit;
-  granted = false;
   /** Why it is not open now. */
   trouble: BridgeError | undefined;
   /** Settles the request, as long as it waits. */
@@ -60,11 +58,7 @@ class Wanted {
 export class ReverseForwards {
   private readonly options: ReverseForwardsOptions;
   private readonly wanted = new Map<number, Wanted>();
-  /** Requests that wait for the link. */
-  private readonly waiters = new Set<() => void>();
   private link: ReverseLink | undefined;
-  /** A link is up, to a shim that cannot do it. */
-  private unable = false;
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
   /** Channels for what nobody published. */
@@ -79,13 +73,14 @@ export class ReverseForwards {
    * @throws BridgeError NO_LINK, UNSUPPORTED, LIMIT_REACHED, TIMEOUT, or what the shim says
    */
   async open(spec: ReverseSpec): Promise<{ resolved: ReverseSpec; forward: Forward }> {
-    const { vm, admit, limits, log, answerMs = ANSWER_MS } = this.options;
+    const { vm, admit, limits, log, whenUp, answerMs = ANSWER_MS } = this.options;
+    const { link } = await whenUp();
+    if (!link.has('reverse')) throw this.unsupported();
     if (this.wanted.size >= MAX_REVERSE)
       throw new BridgeError(
         'LIMIT_REACHED',
         `VM "${vm}" has ${MAX_REVERSE} reverse forwards, the most there may be`,
       );
-    await this.linked();
     const name = formatReverseSpec(spec);
     const exit = new ReverseExit({ name, service: () => admit(spec.host), limits, log });
     const wanted = new Wanted(++this.last, spec, exit);
@@ -104,7 +99,6 @@ export class ReverseForwards {
       this.remove(wanted);
       throw error;
     }
-    wanted.granted = true;
     return { resolved: wanted.spec, forward: this.forwardOf(wanted) };
   }
 
@@ -112,22 +106,17 @@ export class ReverseForwards {
   linkUp(link: ReverseLink): void {
     const known = link.has('reverse');
     this.link = known ? link : undefined;
-    this.unable = !known;
     if (!known && this.wanted.size > 0)
       this.options.log.warn(
         { vm: this.options.vm },
         `reverse forwards are down: ${this.unsupported().message}`,
       );
     this.say();
-    for (const waiter of [...this.waiters]) waiter();
   }
 
   /** The link is down and no other is up. */
   linkDown(): void {
-    this.link = undefined;
-    this.unable = false;
-    for (const { answered } of this.wanted.values())
-      answered?.(new BridgeError('LINK_LOST', 'the link went down before the VM shim had answered'));
+    this.giveUp(new BridgeError('LINK_LOST', 'the link went down before the VM shim had answered'));
   }
 
   /** The shim answers. */
@@ -150,12 +139,17 @@ export class ReverseForwards {
         'the VM wants to reach something on the host that is not published in it: refused, and not logged again',
       );
     const denied = new BridgeError('POLICY_DENIED', 'not published in the VM', { errno: ERRNO.EPERM });
-    channel.link({ counters: new SharedCounters(), closed() {} }).dialFailed(denied);
+    channel.refuse(denied);
   }
 
   close(): void {
     clearTimeout(this.retry);
+    this.giveUp(new BridgeError('CANCELLED', 'the host agent is stopping'));
+  }
+
+  private giveUp(reason: BridgeError): void {
     this.link = undefined;
+    for (const { answered } of this.wanted.values()) answered?.(reason);
   }
 
   private opened(wanted: Wanted, text: string): void {
@@ -209,29 +203,6 @@ export class ReverseForwards {
   private say(): void {
     const forwards = [...this.wanted.values()].map(({ id, spec }) => ({ id, spec: formatReverseSpec(spec) }));
     this.link?.send({ type: 'reverse', forwards });
-  }
-
-  /** Resolves when there is a link that can do it. */
-  private async linked(): Promise<void> {
-    if (this.link === undefined && !this.unable) await this.untilUp();
-    if (this.unable) throw this.unsupported();
-  }
-
-  private untilUp(): Promise<void> {
-    const { vm, linkMs = LINK_MS } = this.options;
-    return new Promise((resolve, reject) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.waiters.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(() => {
-        this.waiters.delete(done);
-        const why = `no link to VM "${vm}" for ${linkMs / 1000} s: is portferry vm-shim running there?`;
-        reject(new BridgeError('NO_LINK', why));
-      }, linkMs);
-      this.waiters.add(done);
-    });
   }
 
   private unsupported(): BridgeError {

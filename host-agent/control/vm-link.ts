@@ -14,7 +14,6 @@ import type { Link } from '../../shared/link/link.ts';
 import { ChannelHere, type OpenedChannel } from '../../shared/link/linked-socket.ts';
 import { PeerStreams } from '../../shared/link/peer-streams.ts';
 import type { CarriedSession, SessionCarrier } from '../../shared/link/session-settings.ts';
-import { SharedCounters } from '../../shared/link/shared-counters.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
@@ -251,7 +250,7 @@ export class VmLink implements LinkSource {
     const { reverse } = this.options;
     if (reverse !== undefined && link.has('reverse')) return reverse.serve(channel);
     const denied = new BridgeError('PERMISSION_DENIED', 'nothing is published in the VM', { errno: 'EPERM' });
-    channel.link({ counters: new SharedCounters(), closed() {} }).dialFailed(denied);
+    channel.refuse(denied);
   }
 
   private takeInstance(instance: string | undefined): void {

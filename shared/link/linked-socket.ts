@@ -25,6 +25,8 @@ export interface LinkedSocket {
 export interface OpenedChannel {
   readonly destination: Destination;
   readonly details: StreamDetails;
+  /** Nobody is to be reached. To be called at once, and nothing else then. */
+  refuse(reason: BridgeError): void;
   /** Relays from now on, once `dialled` has given it a socket. To be called at once. */
   link(hooks: LinkedSocketHooks): LinkedSocket & {
     /** @param socket paused, half-open allowed; it is the callee's */
@@ -83,6 +85,10 @@ export class ChannelHere implements OpenedChannel {
     this.channel = channel;
     this.destination = channel.destination;
     this.details = channel.details;
+  }
+
+  refuse({ errno }: BridgeError): void {
+    this.channel.refuse(errno);
   }
 
   link({ counters, pace, closed }: LinkedSocketHooks): ReturnType<OpenedChannel['link']> {

@@ -46,6 +46,7 @@ export class ReverseListeners {
   private readonly links = new Map<string, ReverseLink>();
   private readonly graces = new Map<string, NodeJS.Timeout>();
   private readonly waiters = new Set<() => void>();
+  private closed = false;
   /** Ports are opened one after the other, behind those that close for them. */
   private turn: Promise<void> = Promise.resolve();
 
@@ -101,6 +102,8 @@ export class ReverseListeners {
   async close(): Promise<void> {
     for (const timer of this.graces.values()) clearTimeout(timer);
     for (const held of [...this.held]) this.drop(held);
+    this.closed = true;
+    this.wakeClients();
     await this.turn;
   }
 
@@ -156,15 +159,16 @@ export class ReverseListeners {
     for (const waiter of [...this.waiters]) waiter();
   }
 
-  /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK */
+  /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK or CANCELLED */
   private whenUp(held: Held): Promise<ReverseLink> {
     const { waitMs = WAIT_MS } = this.options;
     return new Promise((resolve, reject) => {
       const look = (): void => {
         const link = this.links.get(held.owner);
-        if (link === undefined) return;
+        if (link === undefined && !this.closed) return;
         settle();
-        resolve(link);
+        if (link === undefined) reject(new BridgeError('CANCELLED', 'the VM shim is stopping'));
+        else resolve(link);
       };
       const settle = (): void => {
         clearTimeout(timer);

@@ -6,7 +6,7 @@ import { BridgeError } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import type { LinkedSocketHooks, OpenedChannel } from '../../../shared/link/linked-socket.ts';
 import { silentLogger } from '../../../shared/logger.ts';
-import type { ReverseMessage } from '../../../shared/reverse-messages.ts';
+import { MAX_REVERSE, type ReverseMessage } from '../../../shared/reverse-messages.ts';
 import { formatReverseSpec, parseReverseSpec } from '../../../shared/reverse-spec.ts';
 import { until } from '../../helpers/processes.ts';
 
@@ -25,8 +25,10 @@ let reverse: ReverseForwards;
 let said: Array<ControlMessage & { type: 'reverse' }>;
 let link: ReverseLink;
 
+/** As the link of a VM has it that is up. */
+const whenUp = async () => ({ link });
 const start = (more: object = {}) => {
-  reverse = new ReverseForwards({ vm: 'a', limits, admit: (service) => service, log, ...more });
+  reverse = new ReverseForwards({ vm: 'a', limits, admit: (service) => service, whenUp, log, ...more });
 };
 const sets = () => said.map(({ forwards }) => forwards.map(({ id, spec }) => `${id} ${spec}`));
 const answer = (message: ReverseMessage) => reverse.take(message);
@@ -45,6 +47,9 @@ const channel = (id: number | undefined, port = 1) => {
   const opened: OpenedChannel = {
     destination: { protocol: 'tcp', ip: '127.0.0.1', port },
     details: id === undefined ? {} : { reverse: id },
+    refuse: ({ errno }) => {
+      fate.errno = errno;
+    },
     link: (hooks) => {
       fate.hooks = hooks;
       const end = (error: BridgeError): void => {
@@ -89,16 +94,45 @@ describe('ReverseForwards', () => {
   });
 
   it('waits for the link, and says when there is none, or one that cannot do it', async () => {
-    reverse.linkDown();
+    let up = (): void => {};
+    start({
+      whenUp: () =>
+        new Promise((resolve) => {
+          up = () => resolve({ link });
+        }),
+    });
     const waiting = reverse.open(spec(80));
+    expect(said).toEqual([]);
     reverse.linkUp(link);
+    up();
     await until('the request', () => said.some(({ forwards }) => forwards.length === 1));
     opened(1, 80);
     await waiting;
-    start({ linkMs: 1 });
+    start({ whenUp: () => Promise.reject(new BridgeError('NO_LINK', 'no link')) });
     await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'NO_LINK' });
-    reverse.linkUp({ ...link, has: () => false });
+    start({ whenUp: async () => ({ link: { ...link, has: () => false } }) });
     await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  it('takes no more than fit into a set, however many wait for the link at once', async () => {
+    const asked = Array.from({ length: MAX_REVERSE + 5 }, (_, index) =>
+      reverse.open(spec(1_000 + index)).then(
+        () => 'open',
+        ({ code }: BridgeError) => code,
+      ),
+    );
+    await until('the last request', () => said.at(-1)?.forwards.length === MAX_REVERSE);
+    for (const { id, spec } of said.at(-1)!.forwards) answer({ type: 'reversed', id, spec });
+    const outcomes = await Promise.all(asked);
+    expect(outcomes.filter((outcome) => outcome === 'open')).toHaveLength(MAX_REVERSE);
+    expect(outcomes.filter((outcome) => outcome === 'LIMIT_REACHED')).toHaveLength(5);
+  });
+
+  it('a request that waits for the shim ends when the host agent stops', async () => {
+    const opening = reverse.open(spec(80));
+    await until('the request', () => said.length > 0);
+    reverse.close();
+    await expect(opening).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
   it('a shim that never answers, and a link that is lost meanwhile, end the request', async () => {

@@ -123,6 +123,20 @@ describe('ReverseListeners', () => {
     expect(limit.used).toBe(0);
   });
 
+  it('a client that waits for the link is reset when the shim stops', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const port = portOf(await link.opened(1));
+    listeners.linkDown(link);
+    const client = await connectTo(port);
+    await until('the client to wait', () => limit.used === 1);
+    const fate = fateOf(client);
+    await listeners.close();
+    expect((await fate).how).toBe('ECONNRESET');
+    expect(limit.used).toBe(0);
+  });
+
   it('takes no answers', () => {
     start();
     const message = { type: 'reversed', id: 1, spec: spec(1) } as const;
