@@ -1,7 +1,9 @@
 /** What only an engine of threads can get wrong. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { MessagePort } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../shared/logger.ts';
@@ -76,6 +78,28 @@ describe.skipIf(!engines.includes('linux'))('the Linux engine', () => {
       return busy().length > 0;
     });
     expect(busy()).toHaveLength(1);
+  });
+
+  it('refuses clients of a forward that ends before its workers hear of it', async () => {
+    const { pair: ending, port } = await start(2);
+    const connect = `require('node:net').connect(${port}, '127.0.0.1').on('connect', process.exit)`;
+    const seen: string[] = [];
+    const post = vi.spyOn(MessagePort.prototype, 'postMessage').mockImplementation(function (
+      this: MessagePort,
+      ...args
+    ) {
+      if (inspect(args[0], { depth: 9 }).includes("'close-forward'"))
+        seen.push(spawnSync(process.execPath, ['-e', connect], { encoding: 'utf8' }).stderr);
+      return real.apply(this, args as never);
+    });
+    try {
+      pair = undefined;
+      await ending.close();
+    } finally {
+      post.mockRestore();
+    }
+    expect(seen).toHaveLength(2);
+    for (const said of seen) expect(said).toContain('ECONNREFUSED');
   });
 
   it('tells workers of forwards without memory that is not theirs', async () => {

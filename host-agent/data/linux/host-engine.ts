@@ -208,10 +208,14 @@ export class HostEngine {
     return forward;
   }
 
-  /** Resolves when no worker accepts on a forward's listener any more; the descriptor can be closed then. */
+  /**
+   * Has a forward's port refuse clients at once. Resolves when no worker accepts on its listener any more; the
+   * descriptor can be closed then.
+   */
   closeForward(id: number, now: boolean): Promise<void> {
     const served = this.forwards.get(id);
     if (served === undefined) return Promise.resolve();
+    this.sockets.stopListening(served.order.listenFd);
     return new Promise((resolve) => {
       served.closed = resolve;
       for (const index of this.pool.broadcast({ type: 'close-forward', id, now })) served.waiting.add(index);
