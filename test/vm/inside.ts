@@ -10,12 +10,11 @@ import { BULK, type INSIDE } from './groups.ts';
  */
 export async function runInside(
   groups: ReadonlyArray<(typeof INSIDE)[number]>,
-  guest: Omit<GuestOptions, 'onLine'>,
-  prepare: (command: string) => void,
+  prepare: (command: string) => Omit<GuestOptions, 'onLine'>,
 ): Promise<{ passed: number; failed: number }> {
   // The guest is spared the digest, which it would take as long for as for carrying the bytes.
   const digest = digestOf(BULK.seed, BULK.bytes);
-  prepare(`exec node dist/test/vm/guest/main.js ${digest} ${groups.join(' ')}`);
+  const guest = prepare(`exec node dist/test/vm/guest/main.js ${digest} ${groups.join(' ')}`);
   const counts = { passed: 0, failed: 0 };
   const { status, console: said } = await bootGuest({
     ...guest,

@@ -1,11 +1,12 @@
 /**
  * `npm run test:vm [-- GROUP...]`: what can only be tested on a kernel that we may ask for anything, in guests under
- * QEMU. One boot serves all groups that run in a guest, another one those that use a guest from outside. Needs Debian
- * on x86-64, and no root.
+ * QEMU. One guest serves all groups that run inside, another one, at the same time, those that use a guest from outside.
+ * Needs Debian on x86-64, and no root.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { messageOf } from '../../shared/errors.ts';
 import { INSIDE, OUTSIDE } from './groups.ts';
 import { buildImage } from './image.ts';
 import { runInside } from './inside.ts';
@@ -32,26 +33,30 @@ const work = mkdtempSync(join(cache, 'run-'));
 process.once('exit', () => rmSync(work, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
-const payload = join(work, 'payload.tar');
-const guest = { image, payload, work, timeoutMs: TIMEOUT_MS };
+/** Writes what one guest gets, into a folder of its own. */
+const prepare = (where: string, command: string) => {
+  const folder = join(work, where);
+  const payload = join(folder, 'payload.tar');
+  mkdirSync(folder);
+  writePayload(ROOT, folder, command, payload);
+  return { image, payload, work: folder, timeoutMs: TIMEOUT_MS };
+};
+const inside = INSIDE.filter((group) => groups.includes(group));
+const outside = OUTSIDE.filter((group) => groups.includes(group));
+// Each waits much, for time to pass or for one program to start, so both run at once.
+const runs = await Promise.allSettled([
+  inside.length > 0 && runInside(inside, (command) => prepare('inside', command)),
+  outside.length > 0 && runOutside(outside, prepare('outside', GUEST_SCRIPT)),
+]);
 let passed = 0;
 let failed = 0;
-const add = (counts: { passed: number; failed: number }): void => {
-  passed += counts.passed;
-  failed += counts.failed;
-};
-try {
-  const inside = INSIDE.filter((group) => groups.includes(group));
-  if (inside.length > 0)
-    add(await runInside(inside, guest, (command) => writePayload(ROOT, work, command, payload)));
-  const outside = OUTSIDE.filter((group) => groups.includes(group));
-  if (outside.length > 0) {
-    writePayload(ROOT, work, GUEST_SCRIPT, payload);
-    add(await runOutside(outside, guest));
+for (const run of runs)
+  if (run.status === 'fulfilled' && run.value !== false) {
+    passed += run.value.passed;
+    failed += run.value.failed;
   }
-} catch (error) {
-  fail(`${(error as Error).message}, after ${passed} passed`);
-}
+for (const run of runs)
+  if (run.status === 'rejected') fail(`${messageOf(run.reason)}; ${passed} passed in the other guest`);
 const seconds = ((performance.now() - begin) / 1000).toFixed(0);
 console.log(`${passed} passed, ${failed} failed, in ${seconds} s with the start of guests`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
