@@ -91,7 +91,7 @@ async function compose(
   const wildcard = wildcardPorts(config, engine, log);
   const open = (vm: string, spec: PortSpec, onState?: () => void) => {
     const common = { allocator, log, wildcard, onState };
-    return openForward(spec, { ...common, links: links.get(vm)!, limits: limitsOf.get(vm)!, vm, engine });
+    return openForward(spec, { vm, engine, links: links.get(vm)!, limits: limitsOf.get(vm)!, ...common });
   };
   const reverse = new Map<string, ReverseForwards>();
   const openReverse = (vm: string, spec: ReverseSpec) => reverse.get(vm)!.open(spec);

@@ -51,8 +51,8 @@ export function decodePreface(bytes: Buffer): { value: Preface; used: number } |
   if (whole[4] !== VERSION) throw new BridgeError('PROTOCOL', `stream preface of version ${whole[4]}`);
   const { destination, end } = decodeDestination(whole, FIXED_BYTES);
   const streamKey = Buffer.from(whole.subarray(10, FIXED_BYTES));
-  const fixed = { streamId: whole.readUInt32LE(6), streamKey, destination };
-  return { value: { ...fixed, ...decodeDetails(whole, end, length) }, used: length };
+  const streamId = whole.readUInt32LE(6);
+  return { value: { streamId, streamKey, destination, ...decodeDetails(whole, end, length) }, used: length };
 }
 
 /** @param errno 0 when the destination was reached, else a Linux errno number */

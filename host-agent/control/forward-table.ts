@@ -114,13 +114,13 @@ export class ForwardTable {
     }
     const { resolved, forward } = opened;
     const entry: Entry = {
-      ...request,
-      spec: resolved,
       asked: request.spec,
       forward,
       since: new Date(),
       state: () => forward.state,
       stats: () => forward.stats(),
+      ...request,
+      spec: resolved,
     };
     this.entries.add(entry);
     this.logExposed(entry);

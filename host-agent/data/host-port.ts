@@ -55,23 +55,23 @@ export async function bindHostPort(
 ): Promise<HostPort> {
   const where = { ip, port, log };
   if (engine !== undefined)
-    return protocol === 'tcp' ? bindTcp(engine, { ...where, settings }) : bindUdp(engine, where);
+    return protocol === 'tcp' ? bindTcp(engine, { settings, ...where }) : bindUdp(engine, where);
   if (protocol === 'tcp') {
     refuseWaitedAt(where);
     const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
-    const reservation = waitingPort ?? (await reserveTcp({ ...where, wildcard }));
+    const reservation = waitingPort ?? (await reserveTcp({ wildcard, ...where }));
     const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
       serve: (options) => {
         const { newConnections } = options.limits;
-        return new StreamForward({ ...options, ...waiting, reservation, newConnections });
+        return new StreamForward({ reservation, newConnections, ...waiting, ...options });
       },
       release: () => reservation.close(),
     };
   }
   const reservation = await reserveUdp(where);
   return {
-    serve: (options) => new UdpForward({ ...options, reservation }),
+    serve: (options) => new UdpForward({ reservation, ...options }),
     release: () => reservation.close(),
   };
 }

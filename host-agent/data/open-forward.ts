@@ -44,7 +44,7 @@ export function openForward(spec: PortSpec, options: OpenForwardOptions): Promis
 }
 
 async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Opened> {
-  const { allocator, engine, limits, log } = options;
+  const { allocator, engine, log } = options;
   const settings = spec.options ?? {};
   const { resolved, ports } = await bindAll(spec, allocator, (endpoint) =>
     bindHostPort(endpoint, { engine, settings, log, wildcard: options.wildcard }),
@@ -55,7 +55,7 @@ async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Op
     const ends = { hostIps: [ip], hostPorts: onePort(port), vmPorts: onePort(vmPort) };
     const name = formatSpec({ ...resolved, ...ends });
     const destination: Destination = { protocol, ip: spec.vmIp, port: vmPort };
-    return bound.serve({ ...options, settings, name, destination, limits, limit });
+    return bound.serve({ settings, name, destination, limit, ...options });
   });
   return { resolved, forward: forwards.length === 1 ? forwards[0]! : new PortGroup(forwards, limit) };
 }
@@ -65,14 +65,14 @@ async function openUnix(spec: UnixSpec, options: OpenForwardOptions): Promise<Op
   const destination: Destination = { protocol: 'unix', path: spec.vmPath };
   const name = formatSpec(spec);
   const settings = spec.options ?? {};
-  const serving = { ...options, settings, name, destination, limit: connectionLimit(name, options) };
+  const serving = { settings, name, destination, limit: connectionLimit(name, options), ...options };
   if (engine !== undefined) {
     const listener = await engine.listenUnix(spec.hostPath);
     return { resolved: spec, forward: engine.serve(listener, serving) };
   }
   const { newConnections } = options.limits;
   const reservation = await reserveUnix({ path: spec.hostPath, log });
-  return { resolved: spec, forward: new StreamForward({ ...serving, reservation, newConnections }) };
+  return { resolved: spec, forward: new StreamForward({ reservation, newConnections, ...serving }) };
 }
 
 function connectionLimit(name: string, { limits, log }: OpenForwardOptions): Limit {

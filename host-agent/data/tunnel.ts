@@ -49,7 +49,7 @@ export interface TunnelRequest extends StreamDetails {
 export function openTunnel(active: ActiveLink, request: TunnelRequest): Promise<End> {
   return active.lane === 'dedicated'
     ? openStream(active, request)
-    : openChannel(active.link.session, { ...request, where: WHERE });
+    : openChannel(active.link.session, { where: WHERE, ...request });
 }
 
 /**
@@ -71,7 +71,7 @@ async function openStream(active: ActiveLink, request: TunnelRequest): Promise<E
   const { link, streams } = active;
   const socket = await active.dial(signal);
   const streamId = active.nextStreamId();
-  socket.write(encodePreface({ ...request, streamId, streamKey: link.streamKey }));
+  socket.write(encodePreface({ streamId, streamKey: link.streamKey, ...request }));
   let errno: number;
   try {
     errno = await readHead(socket, decodeResult, {

@@ -100,8 +100,8 @@ export class UdpForward implements Forward {
     const key = flowKey(local.address, peer.address, peer.port);
     const { flow, evicted } = this.flows.touchByKey(key, () => ({
       local,
-      ...peer,
       addresses: { client: toAddress(peer), local: toAddress({ address: local.address, port: 0 }) },
+      ...peer,
     }));
     if (evicted !== undefined) {
       if (this.flows.stats.size >= this.limit.max) this.limit.refuse();

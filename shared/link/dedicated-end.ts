@@ -22,13 +22,6 @@ export interface DedicatedStream {
  */
 export function dedicatedEnd({ socket, streamId, streams, answers }: DedicatedStream): StreamEnd {
   const end = new StreamEnd(socket, {
-    ...(answers && {
-      accept: () => void socket.write(encodeResult(0)),
-      refuse: (_socket: Socket, reason: BridgeError) => {
-        socket.end(encodeResult(reason.errno));
-        linger(socket);
-      },
-    }),
     // We never close both directions of a stream whose other end has not ended: who does has died.
     probesEnd: () => true,
     confirmEnd: () => streams.confirmEnd(),
@@ -36,6 +29,13 @@ export function dedicatedEnd({ socket, streamId, streams, answers }: DedicatedSt
       socket.resume(); // what still comes is dropped, so that the peer's close is seen
       void streams.announceReset(streamId, reason.errno).then(() => linger(socket));
     },
+    ...(answers && {
+      accept: () => void socket.write(encodeResult(0)),
+      refuse: (_socket: Socket, reason: BridgeError) => {
+        socket.end(encodeResult(reason.errno));
+        linger(socket);
+      },
+    }),
   });
   socket.on('close', () => streams.remove(streamId));
   const early = streams.add(streamId, (errno) => end.aborted(resetByPeer(errno)));

@@ -58,7 +58,7 @@ export interface LinkedSocketHooks {
 export function connectHere(
   session: MuxSession,
   socket: Socket,
-  { details, ...target }: LinkTarget,
+  { destination, details, where }: LinkTarget,
   { counters, pace, closed }: LinkedSocketHooks,
 ): LinkedSocket {
   const dial = new AbortController();
@@ -68,7 +68,7 @@ export function connectHere(
     cancelDial: () => dial.abort(),
     closed,
   });
-  openChannel(session, { ...details, ...target, signal: dial.signal }).then(
+  openChannel(session, { destination, where, signal: dial.signal, ...details }).then(
     (end) => connection.dialled(end),
     (error: BridgeError) => connection.dialFailed(error),
   );

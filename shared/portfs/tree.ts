@@ -69,9 +69,9 @@ export class PortTree implements EntrySource {
     if (existing !== undefined || name === README_NAME) throw p9Error('file already exists');
     if (this.closed || !this.entries.take()) throw p9Error('file system is full');
     const entry = new Entry(name, {
-      ...this.options,
       onGone: () => this.byName.delete(name),
       onFinished: () => this.entries.give(),
+      ...this.options,
     });
     const paths = {
       entry: this.nextPath(),

@@ -32,7 +32,7 @@ function dialOnce(
       destination.protocol === 'unix'
         ? { path: destination.path }
         : { host: destination.ip, port: destination.port, noDelay: true };
-    const socket = connect({ ...where, allowHalfOpen: true });
+    const socket = connect({ allowHalfOpen: true, ...where });
     socket.pause(); // else Node reads ahead once it is connected
     const settle = (): void => {
       clearTimeout(timer);

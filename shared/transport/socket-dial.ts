@@ -17,7 +17,7 @@ export function connectSocket(where: SocketPlace, url: string, signal: AbortSign
 function connectOnce(where: SocketPlace, url: string, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `dialling ${url} was cancelled`));
-    const socket = connect({ ...where, noDelay: true, allowHalfOpen: true });
+    const socket = connect({ noDelay: true, allowHalfOpen: true, ...where });
     const settle = (): void => {
       signal.removeEventListener('abort', cancel);
       socket.removeListener('error', fail);

@@ -170,7 +170,7 @@ export class HostLinks {
     end.bind(channel);
     channel.handler = end.events();
     const { destination, details } = channel;
-    serveIncoming({ ...details, destination, end, udpFlows: link.has('udp-flows') }, this.options.context);
+    serveIncoming({ destination, end, udpFlows: link.has('udp-flows'), ...details }, this.options.context);
   }
 }
 

@@ -70,6 +70,6 @@ export class Acceptor {
     }
     const { streamId } = preface;
     const end = dedicatedEnd({ socket: stream, streamId, streams: owner.streams, answers: true });
-    serveIncoming({ ...preface, end, udpFlows: owner.udpFlows }, context);
+    serveIncoming({ end, udpFlows: owner.udpFlows, ...preface }, context);
   }
 }

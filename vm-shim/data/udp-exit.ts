@@ -57,9 +57,9 @@ function flowStream(end: End, exits: Exits, closed: () => void): DatagramStream<
 function legacyStream(end: End, exits: Exits, closed: () => void): DatagramStream<U16Frame> {
   const stream: DatagramStream<U16Frame> = new DatagramStream(end, u16Codec(), {
     frame: ({ ip, port, zone, payload }) => {
-      const client = { ip: Buffer.from(ip), port, zone };
+      const client = Buffer.from(ip);
       exits.send(`${ip.toString('hex')} ${port} ${zone}`, payload, {
-        answer: (answer) => stream.send({ ...client, payload: answer }),
+        answer: (answer) => stream.send({ ip: client, port, zone, payload: answer }),
         ended() {},
       });
     },

@@ -6,7 +6,7 @@ import { AcceptLoop, type AcceptOwner } from '../../../shared/platform/linux/acc
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-import { relayCounters } from '../../../shared/platform/linux/relay.ts';
+import { RelayCells } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { RateLimit } from '../../../shared/rate-limit.ts';
 import type { RelayCounters } from '../../../shared/relay/connection.ts';
@@ -122,7 +122,7 @@ export class ForwardListener implements AcceptOwner {
       },
       owner: this,
     });
-    this.relayed = relayCounters(this.counters);
+    this.relayed = new RelayCells(this.counters);
     const { idleTimeout } = order.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout * 1000);
     this.accept(accepting);

@@ -65,7 +65,7 @@ export class LinuxForward implements Forward {
       close: async () => {},
     };
     const dialFailed = (errno: number) => this.dialFailed(errno);
-    this.portable = new StreamForward({ ...options, reservation, dialFailed });
+    this.portable = new StreamForward({ reservation, dialFailed, ...options });
     const { links, limits, limit } = options;
     this.waiting = new WaitingClients({
       whenUp: (signal) => links.whenUp(signal),

@@ -15,7 +15,8 @@ export interface WaitingClientsOptions {
 /** Clients that were accepted while the link was down, as descriptors that nobody reads. */
 export class WaitingClients {
   private readonly options: WaitingClientsOptions;
-  private readonly cancel = new AbortController();
+  /** There is one where somebody has waited: few forwards ever need it, and Node makes a signal even to abort one. */
+  private cancel: AbortController | undefined;
 
   constructor(options: WaitingClientsOptions) {
     this.options = options;
@@ -25,6 +26,7 @@ export class WaitingClients {
   async add(fd: number): Promise<void> {
     const { whenUp, limits, take, reset } = this.options;
     if (!takeAll(limits)) return reset(fd, new BridgeError('LIMIT_REACHED', 'too many connections'));
+    this.cancel ??= new AbortController();
     try {
       await whenUp(this.cancel.signal);
     } catch (error) {
@@ -36,8 +38,8 @@ export class WaitingClients {
     take(fd);
   }
 
-  /** Resets all of them. */
+  /** Resets all of them; nobody comes any more. */
   close(): void {
-    this.cancel.abort();
+    this.cancel?.abort();
   }
 }

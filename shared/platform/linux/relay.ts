@@ -24,21 +24,28 @@ export const BYTES_UP = 0;
 export const BYTES_DOWN = 1;
 
 /** The counters of a relay, as a Connection counts. */
-export function relayCounters(counters: Float64Array): RelayCounters {
-  return {
-    get bytesUp() {
-      return counters[BYTES_UP]!;
-    },
-    set bytesUp(bytes) {
-      counters[BYTES_UP] = bytes;
-    },
-    get bytesDown() {
-      return counters[BYTES_DOWN]!;
-    },
-    set bytesDown(bytes) {
-      counters[BYTES_DOWN] = bytes;
-    },
-  };
+export class RelayCells implements RelayCounters {
+  private readonly cells: Float64Array;
+
+  constructor(cells: Float64Array) {
+    this.cells = cells;
+  }
+
+  get bytesUp(): number {
+    return this.cells[BYTES_UP]!;
+  }
+
+  set bytesUp(bytes: number) {
+    this.cells[BYTES_UP] = bytes;
+  }
+
+  get bytesDown(): number {
+    return this.cells[BYTES_DOWN]!;
+  }
+
+  set bytesDown(bytes: number) {
+    this.cells[BYTES_DOWN] = bytes;
+  }
 }
 
 /** What a relay leaves to those who made it. */
