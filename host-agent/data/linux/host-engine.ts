@@ -201,7 +201,7 @@ export class HostEngine {
       bytes: limits.pace.rate.share,
       counters: new SharedArrayBuffer(this.pool.count * FORWARD_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
-    const forward = new LinuxForward({ engine: this, order, listener, ...options });
+    const forward = new LinuxForward({ order, listener, ...options, engine: this });
     this.forwards.set(order.id, { order, forward, waiting: new Set(), closed: undefined });
     this.pool.broadcast({ type: 'forward', forward: order });
     listener.open();

@@ -100,7 +100,7 @@ export class LinuxDatagrams {
       bytes: options.limits.pace.rate.share,
       counters: new SharedArrayBuffer(DATAGRAM_COUNTERS * Float64Array.BYTES_PER_ELEMENT),
     };
-    const forward = new LinuxUdpForward({ order, engine: this.engine, sockets: this.sockets, ...options });
+    const forward = new LinuxUdpForward({ order, sockets: this.sockets, ...options, engine: this.engine });
     this.forwards.set(id, forward);
     void forward.gone.then(() => this.forwards.delete(id));
     this.engine.broadcast({ type: 'udp-forward', forward: order });
