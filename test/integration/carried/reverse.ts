@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { callApi } from '../../helpers/api.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { until } from '../../helpers/processes.ts';
 import { exposeReverse, reverseSpec } from '../../helpers/reverse.ts';
 import {
@@ -66,9 +67,7 @@ export function reverseForwards(carrier: Carrier): void {
     const end = fateOf(theirs!);
     other.resetAndDestroy();
     expect((await end).how).toBe('ECONNRESET');
-    const gone = await serveStreams(() => {});
-    await gone.close();
-    const nobody = await exposeReverse(carrier.pair, reverseSpec(gone.port));
+    const nobody = await exposeReverse(carrier.pair, reverseSpec(await lastingPort()));
     expect((await fateOfNew(nobody.port)).how).toBe('ECONNRESET');
     await until('it to be counted', async () => (await carrier.pair.stats(nobody.spec)).dial_failures === 1);
   });
