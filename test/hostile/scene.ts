@@ -17,14 +17,15 @@ import {
 } from '../helpers/processes.ts';
 import { connectTo } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { type HelloOptions, RawLink } from './raw-link.ts';
 
 /**
  * What the host agent may grow by over what it had before all attacks, bytes. What our limits let a VM make it keep is a part of
- * that: under a flood V8 lets the young generations of three threads grow, and is late to collect the old one.
+ * that: under a flood V8 lets the young generations of three threads grow, and is late to collect the old one. Only what stays
+ * counts (MemoryWatch).
  */
 export const MEMORY_BOUND = 256 * 1024 * 1024;
-const SAMPLE_MS = 50;
 const BLOCK = Buffer.alloc(64 * 1024);
 /** What the VM with counts may have at once; the other hostile ones may have whatever one VM may. */
 export const COUNTS = { forwards: 40, connections: 30, flows: 20 } as const;
@@ -108,19 +109,14 @@ export class Scene {
     return forwards.find(({ spec }) => hostPort(spec) === port)!.stats;
   }
 
-  /** Begins to watch the memory of the host agent. @returns ends it, with how much it had at most over what it had first */
-  watchMemory(): () => number {
-    let most = 0;
-    const look = () => {
-      if (this.host.child.exitCode !== null || this.host.child.signalCode !== null) return; // said elsewhere
-      most = Math.max(most, residentBytes(this.host.pid) - this.memoryAtFirst);
+  /** Begins to watch how much memory the host agent has over what it had first. */
+  watchMemory(): MemoryWatch {
+    const grown = () => {
+      const { child, pid } = this.host;
+      const ended = child.exitCode !== null || child.signalCode !== null; // said elsewhere
+      return ended ? 0 : residentBytes(pid) - this.memoryAtFirst;
     };
-    const timer = setInterval(look, SAMPLE_MS);
-    return () => {
-      clearInterval(timer);
-      look();
-      return most;
-    };
+    return new MemoryWatch(grown, MEMORY_BOUND);
   }
 
   get servicePort(): number {
