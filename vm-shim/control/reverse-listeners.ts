@@ -79,6 +79,7 @@ export class ReverseListeners {
   take(message: ReverseMessage, link: ReverseLink): void {
     if (message.type !== 'reverse')
       throw new BridgeError('PROTOCOL', `control message "${message.type}" is not for a VM shim`);
+    if (this.closed) return; // the link outlives this by what the host agent takes to release claims
     const owner = ownerOf(link);
     const wanted = message.forwards.map((each) => ({ ...each, spec: canonical(each.spec) }));
     const kept = new Set<Held>();
@@ -100,9 +101,9 @@ export class ReverseListeners {
 
   /** Lets nobody in any more. */
   async close(): Promise<void> {
+    this.closed = true;
     for (const timer of this.graces.values()) clearTimeout(timer);
     for (const held of [...this.held]) this.drop(held);
-    this.closed = true;
     this.wakeClients();
     await this.turn;
   }

@@ -1,8 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { type ReverseLink, ReverseListeners } from '../../../vm-shim/control/reverse-listeners.ts';
+import { ReverseEntry } from '../../../vm-shim/data/reverse-entry.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOf, refuses } from '../../helpers/stream-client.ts';
 
@@ -55,7 +57,10 @@ describe('ReverseListeners', () => {
   };
   const want = (link: FakeLink, ...forwards: Array<[number, string]>) =>
     listeners.take({ type: 'reverse', forwards: forwards.map(([id, spec]) => ({ id, spec })) }, link);
-  afterEach(() => listeners.close());
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await listeners.close();
+  });
 
   it('opens what is wanted, keeps what still is, and closes the rest', async () => {
     start();
@@ -135,6 +140,21 @@ describe('ReverseListeners', () => {
     await listeners.close();
     expect((await fate).how).toBe('ECONNRESET');
     expect(limit.used).toBe(0);
+  });
+
+  it('opens nothing any more when the shim stops, whatever is said on links that still run', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const opened = await link.opened(1);
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    const closing = listeners.close();
+    want(link, [1, opened]);
+    await closing;
+    want(link, [1, opened]);
+    await nextTurn();
+    expect(opening).not.toHaveBeenCalled();
+    expect(await refuses(portOf(opened))).toBe(true);
   });
 
   it('takes no answers', () => {
