@@ -81,6 +81,7 @@ export class ReverseListeners {
       throw new BridgeError('PROTOCOL', `control message "${message.type}" is not for a VM shim`);
     if (this.closed) return; // the link outlives this by what the host agent takes to release claims
     const owner = ownerOf(link);
+    if (this.links.get(owner) !== link) return; // a newer one says what is wanted
     const wanted = message.forwards.map((each) => ({ ...each, spec: canonical(each.spec) }));
     const kept = new Set<Held>();
     const missing = wanted.filter((each) => {

@@ -117,6 +117,21 @@ describe('ReverseListeners', () => {
     expect(await refuses(portOf(taken))).toBe(false);
   });
 
+  it('what comes late on an older link, or on one that is over, changes nothing', async () => {
+    start();
+    const [older, newer] = [linked('a'), linked('a')];
+    want(newer, [1, spec(0)]);
+    const port = portOf(await newer.opened(1));
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    want(older, [2, spec(0)]);
+    listeners.linkDown(older);
+    listeners.linkDown(newer);
+    want(newer, [2, spec(0)]);
+    await nextTurn();
+    expect(opening).not.toHaveBeenCalled();
+    expect(await refuses(port)).toBe(false);
+  });
+
   it('without a link clients wait and are then reset, and after a while the ports close', async () => {
     start({ graceMs: 300, waitMs: 1 });
     const link = linked('a');
