@@ -57,6 +57,7 @@ export class ReverseListeners {
   linkUp(link: ReverseLink): void {
     const owner = ownerOf(link);
     clearTimeout(this.graces.get(owner));
+    this.graces.delete(owner);
     this.links.set(owner, link);
     this.wakeClients();
   }
@@ -67,6 +68,7 @@ export class ReverseListeners {
     this.links.delete(owner);
     const { log, graceMs = GRACE_MS } = this.options;
     const end = (): void => {
+      this.graces.delete(owner);
       const theirs = [...this.held].filter((each) => each.owner === owner);
       if (theirs.length > 0)
         log.warn({ forwards: theirs.length }, `no link for ${graceMs / 1000} s: reverse forwards end`);

@@ -57,6 +57,8 @@ describe('ReverseListeners', () => {
   };
   const want = (link: FakeLink, ...forwards: Array<[number, string]>) =>
     listeners.take({ type: 'reverse', forwards: forwards.map(([id, spec]) => ({ id, spec })) }, link);
+  /** Host agents whose ports stay for a while; what is kept of those that never come back would only grow. */
+  const waitedFor = () => (listeners as unknown as { graces: ReadonlyMap<string, unknown> }).graces.size;
   afterEach(async () => {
     vi.restoreAllMocks();
     await listeners.close();
@@ -99,12 +101,15 @@ describe('ReverseListeners', () => {
     const next = linked('b');
     want(next, [7, kept]);
     expect(await next.opened(7)).toBe(kept);
+    expect(waitedFor()).toBe(1);
     await until(
       'the client that waits to be carried',
       () => next.carried.length === 1 || link.carried.length === 1,
     );
     expect(await refuses(portOf(lost))).toBe(true);
     early.destroy();
+    linked('a');
+    expect(waitedFor()).toBe(0);
   });
 
   it('what one host agent has, another that is there cannot take', async () => {
@@ -141,6 +146,7 @@ describe('ReverseListeners', () => {
     expect((await fateOf(await connectTo(port))).how).toBe('ECONNRESET');
     await until('the port to be closed', () => refuses(port));
     expect(limit.used).toBe(0);
+    expect(waitedFor()).toBe(0);
   });
 
   it('a client that waits for the link is reset when the shim stops', async () => {
