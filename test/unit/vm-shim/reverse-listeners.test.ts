@@ -91,6 +91,20 @@ describe('ReverseListeners', () => {
     expect((refused as { text: string }).text).toContain('this process has');
   });
 
+  it('logs once what is refused again and again, and answers each time', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const opened = await link.opened(1);
+    const warn = vi.spyOn(log, 'warn');
+    const refusals = () => link.heard.filter(({ type }) => type === 'reverse-refused').length;
+    for (let id = 2; id <= 4; id++) {
+      want(link, [1, opened], [id, spec(portOf(opened), 2)]);
+      await until('another refusal', () => refusals() === id - 1);
+    }
+    expect(warn).toHaveBeenCalledTimes(1);
+  });
+
   it('keeps ports over a lost link; the next host agent takes them over', async () => {
     start();
     const link = linked('a');
