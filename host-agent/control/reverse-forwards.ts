@@ -22,6 +22,7 @@ import { ReverseExit } from '../data/reverse-exit.ts';
 const ANSWER_MS = 10_000;
 /** What the shim could not open again is asked for after this, milliseconds. */
 const RETRY_MS = 5_000;
+const NO_LINK = 'no link';
 
 /** What is needed of a link. */
 export type ReverseLink = Pick<Link, 'has' | 'send'>;
@@ -59,6 +60,8 @@ export class ReverseForwards {
   private readonly options: ReverseForwardsOptions;
   private readonly wanted = new Map<number, Wanted>();
   private link: ReverseLink | undefined;
+  /** What all are in while `link` is undefined. */
+  private down = NO_LINK;
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
   /** Channels for what nobody published. */
@@ -104,13 +107,14 @@ export class ReverseForwards {
 
   /** A link is up; it takes the place of any other. */
   linkUp(link: ReverseLink): void {
-    const known = link.has('reverse');
-    this.link = known ? link : undefined;
-    if (!known && this.wanted.size > 0)
-      this.options.log.warn(
-        { vm: this.options.vm },
-        `reverse forwards are down: ${this.unsupported().message}`,
-      );
+    if (!link.has('reverse')) {
+      const error = this.unsupported();
+      const { vm, log } = this.options;
+      if (this.wanted.size > 0) log.warn({ vm }, `reverse forwards are down: ${error.message}`);
+      this.giveUp(error, `not open: ${error.message}`);
+      return;
+    }
+    this.link = link;
     this.say();
   }
 
@@ -147,8 +151,9 @@ export class ReverseForwards {
     this.giveUp(new BridgeError('CANCELLED', 'the host agent is stopping'));
   }
 
-  private giveUp(reason: BridgeError): void {
+  private giveUp(reason: BridgeError, down = NO_LINK): void {
     this.link = undefined;
+    this.down = down;
     for (const { answered } of this.wanted.values()) answered?.(reason);
   }
 
@@ -181,7 +186,7 @@ export class ReverseForwards {
   }
 
   private forwardOf(wanted: Wanted): Forward {
-    const down = () => (this.link === undefined ? 'no link' : undefined);
+    const down = () => (this.link === undefined ? this.down : undefined);
     const trouble = () => (wanted.trouble === undefined ? undefined : `not open: ${wanted.trouble.message}`);
     return {
       close: async ({ now }) => {
