@@ -43,16 +43,23 @@ class Wanted {
   readonly id: number;
   /** With its port resolved as soon as it has one. */
   spec: ReverseSpec;
-  readonly exit: ReverseExit;
   /** Why it is not open now. */
   trouble: BridgeError | undefined;
   /** Settles the request, as long as it waits. */
   answered: ((error?: BridgeError) => void) | undefined;
+  private readonly makeExit: (name: string) => ReverseExit;
+  private made: ReverseExit | undefined;
 
-  constructor(id: number, spec: ReverseSpec, exit: ReverseExit) {
+  constructor(id: number, spec: ReverseSpec, makeExit: (name: string) => ReverseExit) {
     this.id = id;
     this.spec = spec;
-    this.exit = exit;
+    this.makeExit = makeExit;
+  }
+
+  /** Made for its first client, or when somebody asks: logs call it by the port that it has by then. */
+  get exit(): ReverseExit {
+    this.made ??= this.makeExit(formatReverseSpec(this.spec));
+    return this.made;
   }
 }
 
@@ -84,9 +91,9 @@ export class ReverseForwards {
         'LIMIT_REACHED',
         `VM "${vm}" has ${MAX_REVERSE} reverse forwards, the most there may be`,
       );
-    const name = formatReverseSpec(spec);
-    const exit = new ReverseExit({ name, service: () => admit(spec.host), limits, log });
-    const wanted = new Wanted(++this.last, spec, exit);
+    const service = () => admit(spec.host);
+    const makeExit = (name: string) => new ReverseExit({ name, service, limits, log });
+    const wanted = new Wanted(++this.last, spec, makeExit);
     this.wanted.set(wanted.id, wanted);
     const error = await new Promise<BridgeError | undefined>((resolve) => {
       const late = new BridgeError('TIMEOUT', `the VM shim did not answer within ${answerMs / 1000} s`);

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ReverseForwards, type ReverseLink } from '../../../host-agent/control/reverse-forwards.ts';
 import { LIMITS, VmLimits } from '../../../host-agent/vm-limits.ts';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
@@ -191,9 +191,12 @@ describe('ReverseForwards', () => {
     };
     start({ admit });
     reverse.linkUp(link);
-    const { forward } = await made(80);
+    const { forward } = await made(0, 80);
+    const info = vi.spyOn(log, 'info');
     const fate = channel(1);
     await until('the refusal', () => fate.errno !== undefined);
+    const logged = { forward: 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80', code: 'POLICY_DENIED' };
+    expect(info).toHaveBeenCalledWith(expect.objectContaining(logged), expect.anything());
     expect(forward.stats()).toMatchObject({ connections: 1, active: 0, dial_failures: 1 });
   });
 
