@@ -7,10 +7,10 @@ import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
+  agreedFeatures,
   type ControlMessage,
   decodeControl,
   encodeControl,
-  FEATURES,
   type Feature,
   type Hello,
 } from '../control-codec.ts';
@@ -87,7 +87,7 @@ export class Link {
   lane: Lane | undefined;
   /** How long the peer took to answer when it was asked last, milliseconds; undefined until it has. */
   rttMs: number | undefined;
-  private readonly features: ReadonlySet<string>;
+  private readonly features: ReadonlySet<Feature>;
   private readonly stream: Duplex;
   private readonly options: LinkOptions;
   private readonly over: (reason: BridgeError) => void;
@@ -107,7 +107,7 @@ export class Link {
     this.stream = stream;
     this.peer = peer;
     this.options = options;
-    this.features = new Set(peer === undefined ? [] : FEATURES.filter((f) => peer.features.includes(f)));
+    this.features = peer === undefined ? new Set() : agreedFeatures(peer);
     const { promise, resolve } = deferred<BridgeError>();
     this.closed = promise;
     this.over = (reason) => {

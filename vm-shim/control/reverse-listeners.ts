@@ -3,7 +3,7 @@
  * every change, all that it wants; what is open and wanted stays open. They outlive a lost link for a while.
  */
 import { refusalOf, type WantedClaim } from '../../shared/claim-messages.ts';
-import { BridgeError } from '../../shared/errors.ts';
+import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { Link } from '../../shared/link/link.ts';
@@ -12,6 +12,7 @@ import type { ReverseMessage } from '../../shared/reverse-messages.ts';
 import { describePlace, formatReverseSpec, parseReverseSpec } from '../../shared/reverse-spec.ts';
 import type { Stoppable } from '../data/incoming.ts';
 import { ReverseEntry } from '../data/reverse-entry.ts';
+import { Refusals } from './refusals.ts';
 
 /** How long ports stay open without a link to who wants them, milliseconds. */
 const GRACE_MS = 30_000;
@@ -46,6 +47,7 @@ export class ReverseListeners {
   private readonly links = new Map<string, ReverseLink>();
   private readonly graces = new Map<string, NodeJS.Timeout>();
   private readonly waiters = new Set<() => void>();
+  private readonly refusals = new Refusals();
   private closed = false;
   /** Ports are opened one after the other, behind those that close for them. */
   private turn: Promise<void> = Promise.resolve();
@@ -57,6 +59,7 @@ export class ReverseListeners {
   linkUp(link: ReverseLink): void {
     const owner = ownerOf(link);
     clearTimeout(this.graces.get(owner));
+    this.graces.delete(owner);
     this.links.set(owner, link);
     this.wakeClients();
   }
@@ -67,6 +70,7 @@ export class ReverseListeners {
     this.links.delete(owner);
     const { log, graceMs = GRACE_MS } = this.options;
     const end = (): void => {
+      this.graces.delete(owner);
       const theirs = [...this.held].filter((each) => each.owner === owner);
       if (theirs.length > 0)
         log.warn({ forwards: theirs.length }, `no link for ${graceMs / 1000} s: reverse forwards end`);
@@ -79,7 +83,9 @@ export class ReverseListeners {
   take(message: ReverseMessage, link: ReverseLink): void {
     if (message.type !== 'reverse')
       throw new BridgeError('PROTOCOL', `control message "${message.type}" is not for a VM shim`);
+    if (this.closed) return; // the link outlives this by what the host agent takes to release claims
     const owner = ownerOf(link);
+    if (this.links.get(owner) !== link) return; // a newer one says what is wanted
     const wanted = message.forwards.map((each) => ({ ...each, spec: canonical(each.spec) }));
     const kept = new Set<Held>();
     const missing = wanted.filter((each) => {
@@ -100,9 +106,9 @@ export class ReverseListeners {
 
   /** Lets nobody in any more. */
   async close(): Promise<void> {
+    this.closed = true;
     for (const timer of this.graces.values()) clearTimeout(timer);
     for (const held of [...this.held]) this.drop(held);
-    this.closed = true;
     this.wakeClients();
     await this.turn;
   }
@@ -127,18 +133,29 @@ export class ReverseListeners {
       const entry = await ReverseEntry.open(spec, { limit, running, log, whenUp, id: () => held.id });
       if (held.dropped) return await entry.close();
       held.entry = entry;
+      this.refusals.forget(held.asked);
     } catch (error) {
-      this.held.delete(held);
-      log.warn({ spec: held.asked }, `not published in this VM: ${(error as Error).message}`);
-      if (!held.dropped)
-        this.links.get(held.owner)?.send({ type: 'reverse-refused', ...refusalOf(held.id, error) });
-      return;
+      return this.refuse(
+        held,
+        error instanceof BridgeError ? error : new BridgeError('IO', messageOf(error)),
+      );
     }
     const { vm } = held.entry.spec;
     const fields = { spec: nameOf(held) };
     if (vm.protocol === 'unix' || isLoopback(vm.ip)) log.info(fields, 'published in this VM');
     else log.warn(fields, `published in this VM, and reachable by others at ${describePlace(vm)}`);
     this.grant(held);
+  }
+
+  private async refuse(held: Held, plain: BridgeError): Promise<void> {
+    const { error, known } = await this.refusals.explain(held.asked, plain);
+    this.held.delete(held);
+    this.options.log[known ? 'debug' : 'warn'](
+      { spec: held.asked },
+      `not published in this VM: ${error.message}`,
+    );
+    if (!held.dropped)
+      this.links.get(held.owner)?.send({ type: 'reverse-refused', ...refusalOf(held.id, error) });
   }
 
   private grant({ id, entry, owner }: Held): void {

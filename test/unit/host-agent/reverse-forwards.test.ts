@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ReverseForwards, type ReverseLink } from '../../../host-agent/control/reverse-forwards.ts';
 import { LIMITS, VmLimits } from '../../../host-agent/vm-limits.ts';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
@@ -148,6 +148,20 @@ describe('ReverseForwards', () => {
     await expect(opening).rejects.toMatchObject({ code: 'LINK_LOST' });
   });
 
+  it('a shim that cannot do it and takes over ends requests at once, and lists say why; another mends it', async () => {
+    const { forward } = await made(80);
+    const opening = reverse.open(spec(81));
+    await until('the request', () => sets().at(-1)?.length === 2);
+    reverse.linkUp({ ...link, has: () => false });
+    await expect(opening).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    expect(forward.state).toMatch(/^not open: the shim of VM "a" cannot publish/);
+    reverse.linkDown();
+    expect(forward.state).toBe('no link');
+    reverse.linkUp(link);
+    expect(forward.state).toBeUndefined();
+    expect(sets().at(-1)).toEqual(['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80']);
+  });
+
   it('says all again on a new link, and tells what is not open there', async () => {
     start({ retryMs: 1 });
     reverse.linkUp(link);
@@ -177,9 +191,12 @@ describe('ReverseForwards', () => {
     };
     start({ admit });
     reverse.linkUp(link);
-    const { forward } = await made(80);
+    const { forward } = await made(0, 80);
+    const info = vi.spyOn(log, 'info');
     const fate = channel(1);
     await until('the refusal', () => fate.errno !== undefined);
+    const logged = { forward: 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80', code: 'POLICY_DENIED' };
+    expect(info).toHaveBeenCalledWith(expect.objectContaining(logged), expect.anything());
     expect(forward.stats()).toMatchObject({ connections: 1, active: 0, dial_failures: 1 });
   });
 
