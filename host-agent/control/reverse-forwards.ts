@@ -71,6 +71,7 @@ export class ReverseForwards {
   private down = NO_LINK;
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
+  private saying: NodeJS.Immediate | undefined;
   /** Channels for what nobody published. */
   private strangers = 0;
 
@@ -211,10 +212,19 @@ export class ReverseForwards {
     if (this.wanted.delete(wanted.id)) this.say();
   }
 
-  /** Tells the shim all that is wanted. */
+  /**
+   * Tells the shim all that is wanted, once for all that comes up in a turn. What waited for the link is in the first set
+   * so, or the shim would close the ports that it had open for the host agent that was here before.
+   */
   private say(): void {
-    const forwards = [...this.wanted.values()].map(({ id, spec }) => ({ id, spec: formatReverseSpec(spec) }));
-    this.link?.send({ type: 'reverse', forwards });
+    this.saying ??= setImmediate(() => {
+      this.saying = undefined;
+      const forwards = [...this.wanted.values()].map(({ id, spec }) => ({
+        id,
+        spec: formatReverseSpec(spec),
+      }));
+      this.link?.send({ type: 'reverse', forwards });
+    });
   }
 
   private unsupported(): BridgeError {

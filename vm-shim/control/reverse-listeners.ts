@@ -109,7 +109,6 @@ export class ReverseListeners {
     this.closed = true;
     for (const timer of this.graces.values()) clearTimeout(timer);
     for (const held of [...this.held]) this.drop(held);
-    this.wakeClients();
     await this.turn;
   }
 
@@ -166,6 +165,7 @@ export class ReverseListeners {
   private drop(held: Held): void {
     held.dropped = true;
     this.held.delete(held);
+    this.wakeClients();
     const { entry } = held;
     if (entry === undefined) return;
     this.options.log.info({ spec: nameOf(held) }, 'no longer published in this VM');
@@ -182,10 +182,10 @@ export class ReverseListeners {
     return new Promise((resolve, reject) => {
       const look = (): void => {
         const link = this.links.get(held.owner);
-        if (link === undefined && !this.closed) return;
+        if (link === undefined && !held.dropped) return;
         settle();
-        if (link === undefined) reject(new BridgeError('CANCELLED', 'the VM shim is stopping'));
-        else resolve(link);
+        if (held.dropped) reject(new BridgeError('CANCELLED', 'it is no longer published'));
+        else resolve(link!);
       };
       const settle = (): void => {
         clearTimeout(timer);
