@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ApiClient } from '../../../host-agent/client/api-client.ts';
+import { ApiClient, unreachable } from '../../../host-agent/client/api-client.ts';
 import { formatList } from '../../../host-agent/client/format-list.ts';
 import { serveApi } from '../../../host-agent/control/api.ts';
 import { ForwardTable } from '../../../host-agent/control/forward-table.ts';
@@ -151,6 +151,18 @@ describe('the API', () => {
     await expect(new ApiClient(join(dir, 'nobody')).list()).rejects.toMatchObject({
       code: 'NO_LINK',
       message: expect.stringMatching(/is portferry host-agent running/),
+    });
+  });
+
+  it("says that a directory is no socket, and what is another user's", async () => {
+    await expect(new ApiClient(dir).list()).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining(`${dir}: that is no socket`),
+    });
+    const denied = Object.assign(new Error('connect EACCES'), { code: 'EACCES' });
+    expect(unreachable(path, denied)).toMatchObject({
+      code: 'PERMISSION_DENIED',
+      message: expect.stringContaining('permission denied; the socket belongs to'),
     });
   });
 });
