@@ -1,3 +1,4 @@
+import { isAbsolute, resolve } from 'node:path';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
@@ -12,6 +13,7 @@ import { parseAddress, type TransportAddress } from '../shared/transport/address
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
+import { checkSocketPath } from '../shared/transport/socket-path.ts';
 import { optionsWithFile } from './config-file.ts';
 import { splitVmName } from './vm-name.ts';
 
@@ -47,7 +49,7 @@ export interface HostConfig {
   readonly listen: readonly VmAddress[];
   /** Where the 9P tree of a VM is served. */
   readonly control: readonly VmAddress[];
-  /** Path of the API's unix socket. */
+  /** Absolute path of the API's unix socket. */
   readonly api: string | undefined;
   /** Path of the file that permanent forwards live in; without one they end with the host agent. */
   readonly state: string | undefined;
@@ -145,7 +147,8 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     );
   checkTokenFiles(tokenFiles, vms);
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
-  const { api, state } = options;
+  const api = options.api === undefined ? undefined : apiSocket(options.api);
+  const { state } = options;
   const graceMs = parseGrace(options.grace);
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
@@ -167,6 +170,15 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     ...engineOptions(options),
   };
   return Object.freeze({ connect, listen, control, ...rest });
+}
+
+/** @throws BridgeError BAD_REQUEST for a path that no socket can have */
+function apiSocket(path: string): string {
+  if (path === '')
+    throw new BridgeError('BAD_REQUEST', '--api names no socket: give the path to serve it on');
+  const absolute = isAbsolute(path) ? path : resolve(path);
+  checkSocketPath(absolute, absolute);
+  return absolute;
 }
 
 function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPreferences {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { hostConfig } from '../../../host-agent/config.ts';
 import { shimConfig } from '../../../vm-shim/config.ts';
@@ -52,6 +53,13 @@ describe('host-agent options', () => {
     ] as const)
       expect(() => hostConfig({ ...vms, tokenFile })).toThrow(why);
     expect(() => hostConfig({ ...vms, heartbeat: 'often' })).toThrow(/--heartbeat "often"/);
+  });
+
+  it('takes the path of the API as it stands, or from the directory that it runs in', () => {
+    const connect = ['unix:///a'];
+    expect(hostConfig({ connect, api: '/run/api' }).api).toBe('/run/api');
+    expect(hostConfig({ connect, api: 'api' }).api).toBe(resolve('api'));
+    expect(() => hostConfig({ connect, api: `/${'x'.repeat(200)}` })).toThrow(/^"\/x+": a socket's path may/);
   });
 
   it('knows the ports to choose from', () => {
