@@ -71,8 +71,17 @@ describe('host-agent options', () => {
 
   it.each([
     [{}, /--connect <url>.*--listen <url>/],
-    [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs/],
-    [{ connect: ['a=unix:///a'], listen: ['a=unix:///b'] }, /"a" has two URLs/],
+    [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs: name the VMs: --connect NAME=<url>$/],
+    [
+      { connect: ['a=unix:///a'], listen: ['a=unix:///b'] },
+      /"a" has two URLs: give it either connect or listen$/,
+    ],
+    [{ connect: ['unix:///a'], listen: ['unix:///b'] }, /"default" has two URLs: .*, or name the VMs/],
+    [{ connect: ['a=unix:///a', 'a=unix:///b'] }, /"a" has two URLs: a VM has one link$/],
+    [
+      { connect: ['a=unix:///a', 'b=unix:///a'] },
+      /VM "a" and VM "b" have the same URL to dial, unix:\/\/\/a/,
+    ],
     [{ connect: ['unix:///a'], control: ['b=unix:///c'] }, /VM "b", which has no/],
     [{ connect: ['what:///a'] }, /unknown scheme "what:"/],
     [{ connect: ['vsock://:1'] }, /says nobody to dial/],
