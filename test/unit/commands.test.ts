@@ -68,6 +68,11 @@ describe('wrong usage:', () => {
     ['no name of a token file', ['token', ''], 'the name of the token file'],
     ['an unknown scheme', ['vm-shim', '--listen', 'pigeon://coop'], 'pigeon'],
     ['a tcp transport off loopback', ['vm-shim', '--listen', 'tcp://0.0.0.0:0'], 'loopback'],
+    [
+      'a claim of a reverse forward',
+      ['claim', 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:1', '--control', 'unix:///nowhere'],
+      'portferry expose --reverse',
+    ],
     ['a malformed claim', ['claim', 'sctp:1:2', '--control', 'unix:///nowhere'], 'sctp'],
   ])('%s', async (_name, args, said) => {
     const { error } = await run(...args);
