@@ -116,7 +116,7 @@ export function options(carrier: Carrier): void {
       fates.push(fateOf(socket));
       socket.write('hi');
     });
-    const { port: echo } = await tcpEcho();
+    const { port: echo } = await container((socket) => void socket.pipe(socket));
     const published = await carrier.pair.expose(`${loopback('tcp', port)}?idle-timeout=1`);
     const unhurried = await carrier.pair.expose(`${loopback('tcp', echo)}?idle-timeout=600`);
     const patient = await client(unhurried.port);
