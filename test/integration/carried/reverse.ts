@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { callApi } from '../../helpers/api.ts';
+import { digestServer } from '../../helpers/digest-server.ts';
 import { lastingPort } from '../../helpers/lasting-port.ts';
 import { until } from '../../helpers/processes.ts';
 import { exposeReverse, reverseSpec } from '../../helpers/reverse.ts';
@@ -16,7 +17,7 @@ import {
 } from '../../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
 import { tcpEcho } from '../../helpers/tcp-echo.ts';
-import { digestOf, receiveBytes, sendBytes } from '../../helpers/test-bytes.ts';
+import { digestOf, sendBytes } from '../../helpers/test-bytes.ts';
 import { type Carrier, SERVICES } from './carrier.ts';
 
 const TOTAL = 12_000_000;
@@ -30,9 +31,7 @@ export function reverseForwards(carrier: Carrier): void {
   beforeAll(async () => {
     mkdirSync(SERVICES);
     echo = await tcpEcho();
-    digest = await serveStreams((socket) => {
-      void receiveBytes(socket).then(({ digest }) => socket.end(digest));
-    });
+    digest = await digestServer();
   });
 
   afterAll(async () => {
