@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { descriptorCount, NO_PROC } from '../../helpers/process-figures.ts';
 import { logLines, loopback, until } from '../../helpers/processes.ts';
 import { resettingServer } from '../../helpers/resetting-server.ts';
@@ -126,9 +127,8 @@ export function resets(carrier: Carrier): void {
   });
 
   it('where the container port is closed a client is reset, and gets no byte and no end', async () => {
-    const gone = await tcpEcho();
-    await gone.close();
-    const { spec, port } = await carrier.pair.expose(loopback('tcp', gone.port));
+    const gone = await lastingPort();
+    const { spec, port } = await carrier.pair.expose(loopback('tcp', gone));
     const fates = await Promise.all(
       Array.from({ length: 10 }, (_, i) => fateOfNew(port, i % 2 === 0 ? 'anybody there?' : '')),
     );
@@ -147,7 +147,7 @@ export function resets(carrier: Carrier): void {
     }
 
     // The port opens later: the same forward works.
-    containers.push(await tcpEcho(gone.port));
+    containers.push(await tcpEcho(gone));
     expect(await roundTrip(port, 'now there is')).toBe('now there is');
   });
 
