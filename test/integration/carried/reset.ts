@@ -143,7 +143,7 @@ export function resets(carrier: Carrier): void {
     for (const { client, code, msg } of lines) {
       expect(code).toBe('DIAL_REFUSED');
       expect(client).toMatchObject({ ip: '127.0.0.1', port: expect.any(Number) });
-      expect(msg).toContain(`: tcp 127.0.0.1:${gone.port} in the VM: `);
+      expect(msg).toContain(`: tcp 127.0.0.1:${gone} in the VM: `);
     }
 
     // The port opens later: the same forward works.
