@@ -200,7 +200,8 @@ export class Link {
 
   /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
   private get mover(): (() => Promise<void>) | undefined {
-    const able = this.lane === 'multiplexed' && this.has('control') && this.has('udp-flows');
+    const needed = ['control', 'udp-flows', 'dial-result'] as const;
+    const able = this.lane === 'multiplexed' && needed.every((feature) => this.has(feature));
     const { stream } = this;
     const { carrier } = this.options;
     if (!able || carrier === undefined || !(stream instanceof Socket)) return undefined;
