@@ -15,8 +15,9 @@ beforeEach(() => {
 });
 /** Whatever came of it, nothing is left of who waited. */
 afterEach(() => {
-  expect([waiters.size, vi.getTimerCount()]).toEqual([0, 0]);
+  const timers = vi.getTimerCount();
   vi.useRealTimers();
+  expect([waiters.size, timers]).toEqual([0, 0]);
 });
 
 it('who came first gets it first, and only who waits gets any', async () => {
