@@ -22,13 +22,18 @@ interface Refused {
 
 export class Refusals {
   private readonly now: () => number;
+  private readonly findOut: typeof explain;
   /** By the spec; that refused last is the last. */
   private readonly known = new Map<string, Refused>();
   private lookedAt = 0;
 
-  /** @param now a steady clock, milliseconds */
-  constructor(now = () => performance.now()) {
+  /**
+   * @param now a steady clock, milliseconds
+   * @param findOut for tests
+   */
+  constructor(now = () => performance.now(), findOut = explain) {
     this.now = now;
+    this.findOut = findOut;
   }
 
   /** @returns the error with who is in the way, and whether that is what it was the last time too */
@@ -52,7 +57,7 @@ export class Refusals {
   }
 
   private async look(plain: BridgeError): Promise<Refused> {
-    const error = await explain(plain);
+    const error = await this.findOut(plain);
     this.lookedAt = this.now();
     return { plain: plain.message, error, lookedAt: this.lookedAt };
   }

@@ -10,6 +10,7 @@ import type { Link } from '../../shared/link/link.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { ReverseMessage } from '../../shared/reverse-messages.ts';
 import { describePlace, formatReverseSpec, parseReverseSpec } from '../../shared/reverse-spec.ts';
+import { Waiters } from '../../shared/waiters.ts';
 import type { Stoppable } from '../data/incoming.ts';
 import { ReverseEntry } from '../data/reverse-entry.ts';
 import { Refusals } from './refusals.ts';
@@ -38,6 +39,8 @@ interface Held {
   readonly asked: string;
   entry: ReverseEntry | undefined;
   dropped: boolean;
+  /** Its clients for whom there was no link. */
+  readonly clients: Waiters<ReverseLink>;
 }
 
 export class ReverseListeners {
@@ -46,7 +49,6 @@ export class ReverseListeners {
   /** By the instance of the host agent. */
   private readonly links = new Map<string, ReverseLink>();
   private readonly graces = new Map<string, NodeJS.Timeout>();
-  private readonly waiters = new Set<() => void>();
   private readonly refusals = new Refusals();
   private closed = false;
   /** Ports are opened one after the other, behind those that close for them. */
@@ -119,7 +121,7 @@ export class ReverseListeners {
   }
 
   private add({ id, spec }: WantedClaim, owner: string): void {
-    const held: Held = { id, owner, asked: spec, entry: undefined, dropped: false };
+    const held: Held = { id, owner, asked: spec, entry: undefined, dropped: false, clients: new Waiters() };
     this.held.add(held);
     this.turn = this.turn.then(() => (held.dropped ? undefined : this.open(held)));
   }
@@ -165,7 +167,7 @@ export class ReverseListeners {
   private drop(held: Held): void {
     held.dropped = true;
     this.held.delete(held);
-    this.wakeClients();
+    held.clients.failAll(noLonger());
     const { entry } = held;
     if (entry === undefined) return;
     this.options.log.info({ spec: nameOf(held) }, 'no longer published in this VM');
@@ -173,32 +175,25 @@ export class ReverseListeners {
   }
 
   private wakeClients(): void {
-    for (const waiter of [...this.waiters]) waiter();
+    for (const { owner, clients } of this.held) {
+      const link = this.links.get(owner);
+      if (link !== undefined) clients.giveAll(link);
+    }
   }
 
   /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK or CANCELLED */
-  private whenUp(held: Held): Promise<ReverseLink> {
-    const { waitMs = WAIT_MS } = this.options;
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const link = this.links.get(held.owner);
-        if (link === undefined && !held.dropped) return;
-        settle();
-        if (held.dropped) reject(new BridgeError('CANCELLED', 'it is no longer published'));
-        else resolve(link!);
-      };
-      const settle = (): void => {
-        clearTimeout(timer);
-        this.waiters.delete(look);
-      };
-      const timer = setTimeout(() => {
-        settle();
-        reject(new BridgeError('NO_LINK', `no link to the host agent for ${waitMs / 1000} s`));
-      }, waitMs);
-      this.waiters.add(look);
-      look();
-    });
+  private async whenUp(held: Held): Promise<ReverseLink> {
+    const { waitMs: ms = WAIT_MS } = this.options;
+    const link = this.links.get(held.owner);
+    if (link !== undefined) return link;
+    if (held.dropped) throw noLonger();
+    const late = () => new BridgeError('NO_LINK', `no link to the host agent for ${ms / 1000} s`);
+    return held.clients.wait({ ms, late });
   }
+}
+
+function noLonger(): BridgeError {
+  return new BridgeError('CANCELLED', 'it is no longer published in this VM');
 }
 
 function ownerOf({ peer }: ReverseLink): string {

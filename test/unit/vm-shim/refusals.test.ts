@@ -1,30 +1,28 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { BridgeError } from '../../../shared/errors.ts';
-import { explain } from '../../../shared/ports/diagnosis/explain.ts';
 import { MAX_REVERSE } from '../../../shared/reverse-messages.ts';
 import { Refusals } from '../../../vm-shim/control/refusals.ts';
-
-vi.mock('../../../shared/ports/diagnosis/explain.ts');
 
 const inUse = (port = 80) => new BridgeError('PORT_IN_USE', `port ${port} is taken`);
 let now: number;
 let holder: string;
+let looks: number;
 let refusals: Refusals;
 beforeEach(() => {
   now = 100_000;
   holder = 'sshd';
-  refusals = new Refusals(() => now);
-  vi.mocked(explain).mockImplementation(async ({ code, message }) => {
+  looks = 0;
+  const findOut = async ({ code, message }: BridgeError) => {
+    looks++;
     return new BridgeError(code, `${message}: ${holder} has it`);
-  });
+  };
+  refusals = new Refusals(() => now, findOut);
 });
-afterEach(() => vi.resetAllMocks());
 
 const told = async (spec: string, error = inUse()) => {
   const { error: explained, known } = await refusals.explain(spec, error);
   return `${known ? 'again' : 'new'}: ${explained.message}`;
 };
-const looks = () => vi.mocked(explain).mock.calls.length;
 
 describe('Refusals', () => {
   it('looks for who is in the way when it is refused anew, and once a minute', async () => {
@@ -32,12 +30,12 @@ describe('Refusals', () => {
     holder = 'nginx';
     now += 59_000;
     expect(await told('a')).toBe('again: port 80 is taken: sshd has it');
-    expect(looks()).toBe(1);
+    expect(looks).toBe(1);
     now += 1_000;
     expect(await told('a')).toBe('new: port 80 is taken: nginx has it');
     now += 60_000;
     expect(await told('a')).toBe('again: port 80 is taken: nginx has it');
-    expect(looks()).toBe(3);
+    expect(looks).toBe(3);
   });
 
   it('looks when the system says something else, and when it was open meanwhile', async () => {
@@ -46,7 +44,7 @@ describe('Refusals', () => {
     expect(await told('a', denied)).toBe('new: port 80 is denied: sshd has it');
     refusals.forget('a');
     expect(await told('a', denied)).toBe('new: port 80 is denied: sshd has it');
-    expect(looks()).toBe(3);
+    expect(looks).toBe(3);
   });
 
   it('of many that are refused again at once, looks into one', async () => {
@@ -55,7 +53,7 @@ describe('Refusals', () => {
     for (let round = 1; round <= 3; round++) {
       now += 60_000;
       for (const spec of all) await told(spec);
-      expect(looks()).toBe(3 + round);
+      expect(looks).toBe(3 + round);
     }
   });
 
