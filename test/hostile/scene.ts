@@ -26,6 +26,8 @@ import { type HelloOptions, RawLink } from './raw-link.ts';
  * counts (MemoryWatch).
  */
 export const MEMORY_BOUND = 256 * 1024 * 1024;
+/** Runs in the host agent before it. */
+const COLLECT_GARBAGE = new URL('collect-garbage.js', import.meta.url);
 const BLOCK = Buffer.alloc(64 * 1024);
 /** What the VM with counts may have at once; the other hostile ones may have whatever one VM may. */
 export const COUNTS = { forwards: 40, connections: 30, flows: 20 } as const;
@@ -116,7 +118,7 @@ export class Scene {
       const ended = child.exitCode !== null || child.signalCode !== null; // said elsewhere
       return ended ? 0 : residentBytes(pid) - this.memoryAtFirst;
     };
-    return new MemoryWatch(grown, MEMORY_BOUND);
+    return new MemoryWatch(grown, MEMORY_BOUND, () => this.host.child.kill('SIGUSR2'));
   }
 
   get servicePort(): number {
@@ -171,7 +173,8 @@ export class Scene {
     if (made.code !== 0) throw new Error(`no token: ${made.stderr}`);
     group.start('vm-shim', '--listen', group.unixUrl('good.sock'), '--engine', engine);
     group.start('vm-shim', '--connect', group.unixUrl('good-mux.sock'), '--engine', engine);
-    this.host = group.start(
+    this.host = group.startWith(
+      { NODE_OPTIONS: `--import ${COLLECT_GARBAGE.href}` },
       'host-agent',
       ...[
         '--connect',

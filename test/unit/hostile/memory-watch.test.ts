@@ -4,11 +4,17 @@ import { MemoryWatch, STAY_MS } from '../../hostile/memory-watch.ts';
 const BOUND = 100;
 let bytes: number;
 let watch: MemoryWatch;
+let collected: number;
 
 beforeEach(() => {
   vi.useFakeTimers();
   bytes = 50;
-  watch = new MemoryWatch(() => bytes, BOUND);
+  collected = 0;
+  watch = new MemoryWatch(
+    () => bytes,
+    BOUND,
+    () => collected++,
+  );
 });
 
 afterEach(async () => {
@@ -36,6 +42,7 @@ describe('memory above the bound', () => {
     await pass(500, 10);
     await watch.stop();
     expect([watch.most, watch.stayed]).toEqual([101, true]);
+    expect(collected).toBeGreaterThan(2);
   });
 
   it('is looked at again when it is there in the end', async () => {
