@@ -2,6 +2,8 @@
 const BURST_MS = 100;
 /** The same for what can wait: so there is room for what cannot (datagrams). */
 const PATIENT_BURST_MS = 50;
+/** The part of the rate that is kept for datagrams, however many connections wait. */
+const DATAGRAM_PART = 1 / 2;
 /** What one booking has, as time of the rate: those who wait take turns of this. */
 const TURN_MS = 10;
 /** Least and most of that, bytes; where a burst is less than the least, that. */
@@ -20,7 +22,9 @@ let lastId = 0;
 /**
  * So many bytes a second, of all who share it in whatever thread: a token bucket by virtual scheduling (GCRA, ITU-T
  * I.371, annex A), whose one number is when all that was booked is paid for. A booking moves it on and has its time
- * then, so that those who wait are served in the order in which they came and no list is shared.
+ * then, so that those who wait are served in the order in which they came and no list is shared. Datagrams have a bucket
+ * of their own besides, for the part that is kept for them; what they take is booked in the common one as well, so that
+ * those who wait give way.
  */
 export class ByteRate {
   readonly share: ByteShare;
@@ -57,8 +61,10 @@ export class ByteRate {
   /** Holds for all threads at once; one of them may set it. What is owed stays as many bytes. */
   set perSecond(rate: number | undefined) {
     const { cells, flag, perSecond: old } = this;
-    if (rate === undefined || old === undefined) Atomics.store(cells, PAID_AT, 0n);
-    else if (rate !== old) this.stretch(old / rate);
+    for (const cell of [PAID_AT, DATAGRAMS_PAID_AT]) {
+      if (rate === undefined || old === undefined) Atomics.store(cells, cell, 0n);
+      else if (rate !== old) this.stretch(cell, old / rate);
+    }
     if (rate !== undefined) Atomics.store(cells, RATE, BigInt(rate));
     Atomics.store(flag, 0, rate === undefined ? 0 : 1);
   }
@@ -73,7 +79,7 @@ export class ByteRate {
   /** Books bytes that are to be carried. @returns milliseconds to wait before they may pass, 0 for none */
   book(bytes: number): number {
     if (!this.limited) return 0;
-    return Math.max(0, this.charge(bytes, Number.POSITIVE_INFINITY) - PATIENT_BURST_MS);
+    return Math.max(0, this.charge(PAID_AT, bytes, Number.POSITIVE_INFINITY) - PATIENT_BURST_MS);
   }
 
   /** When all that is booked now may pass, in so many milliseconds: nobody has to wait longer. */
@@ -89,19 +95,23 @@ export class ByteRate {
 
   /** Books what cannot wait. @returns false when it is to be dropped; it is not booked then */
   admit(bytes: number): boolean {
-    return !this.limited || this.charge(bytes, BURST_MS) >= 0;
+    if (!this.limited) return true;
+    if (this.charge(DATAGRAMS_PAID_AT, bytes / DATAGRAM_PART, BURST_MS) < 0)
+      return this.charge(PAID_AT, bytes, BURST_MS) >= 0;
+    this.charge(PAID_AT, bytes, Number.POSITIVE_INFINITY);
+    return true;
   }
 
   /** @returns how much is owed then, as milliseconds of the rate; -1 when more than `most` was owed already */
-  private charge(bytes: number, most: number): number {
+  private charge(cell: number, bytes: number, most: number): number {
     const { cells } = this;
     const now = this.now();
     const cost = this.costOf(bytes);
     for (;;) {
-      const paidAt = Atomics.load(cells, PAID_AT);
+      const paidAt = Atomics.load(cells, cell);
       const owed = paidAt > now ? paidAt - now : 0n;
       if (milliseconds(owed) > most) return -1;
-      if (Atomics.compareExchange(cells, PAID_AT, paidAt, now + owed + cost) === paidAt)
+      if (Atomics.compareExchange(cells, cell, paidAt, now + owed + cost) === paidAt)
         return milliseconds(owed + cost);
     }
   }
@@ -110,14 +120,14 @@ export class ByteRate {
     return BigInt(Math.ceil((bytes * 1e9) / Number(Atomics.load(this.cells, RATE))));
   }
 
-  private stretch(factor: number): void {
+  private stretch(cell: number, factor: number): void {
     const { cells } = this;
     const now = this.now();
     for (;;) {
-      const paidAt = Atomics.load(cells, PAID_AT);
+      const paidAt = Atomics.load(cells, cell);
       if (paidAt <= now) return;
       const stretched = now + BigInt(Math.ceil(Number(paidAt - now) * factor));
-      if (Atomics.compareExchange(cells, PAID_AT, paidAt, stretched) === paidAt) return;
+      if (Atomics.compareExchange(cells, cell, paidAt, stretched) === paidAt) return;
     }
   }
 }
@@ -128,6 +138,7 @@ function milliseconds(nanoseconds: bigint): number {
 
 const PAID_AT = 0;
 const RATE = 1;
+const DATAGRAMS_PAID_AT = 2;
 /** Where the flag is, bytes. */
-const FLAG_AT = 16;
-const CELL_BYTES = 24;
+const FLAG_AT = 24;
+const CELL_BYTES = 32;

@@ -131,7 +131,7 @@ export class ForwardTable {
     if (this.policy === policy) return entry;
     const refused = await this.policy.refusal(entry.vm, entry.spec);
     if (refused === undefined) return entry;
-    await this.release(entry, { now: true });
+    await this.release(entry, { now: true, why: refused });
     throw refused;
   }
 

@@ -24,8 +24,6 @@ export interface ConnectionHooks extends GateLimits {
  * an end that cannot take more pauses the other, so nothing piles up here.
  */
 export class Connection {
-  /** Bytes that it has carried, both ways. */
-  moved = 0;
   private state: State = 'dialling';
   private readonly initiating: End;
   private target: End | undefined;
@@ -40,6 +38,11 @@ export class Connection {
     this.initiating = initiating;
     this.hooks = hooks;
     initiating.attach(this.handlerOf('initiating'));
+  }
+
+  /** Bytes that it has carried, both ways; those that wait for their rate are none yet. */
+  get moved(): number {
+    return (this.gates.initiating?.passed ?? 0) + (this.gates.target?.passed ?? 0);
   }
 
   /** The target was not reached yet. */
@@ -130,7 +133,6 @@ export class Connection {
     this.gates[side] = gate;
     return {
       data: (chunk) => {
-        this.moved += chunk.length;
         if (up) counters.bytesUp += chunk.length;
         else counters.bytesDown += chunk.length;
         gate.pass(chunk);

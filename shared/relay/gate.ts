@@ -18,6 +18,8 @@ export interface GateLimits {
  * that have come wait for their turn.
  */
 export class Gate implements PacedWaiter {
+  /** Bytes that have passed. */
+  passed = 0;
   private readonly ends: GateEnds;
   private readonly limits: GateLimits;
   private isFull = false;
@@ -109,6 +111,7 @@ export class Gate implements PacedWaiter {
   }
 
   private write(chunk: Buffer): void {
+    this.passed += chunk.length;
     if (this.ends.to()?.write(chunk) !== false) return;
     this.isFull = true;
     this.ends.from()?.pause();

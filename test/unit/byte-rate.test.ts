@@ -35,18 +35,24 @@ const arbSteps = fc.array(
   { minLength: 1, maxLength: 80 },
 );
 
-it('from any moment on, all threads together carry no more than the rate and a burst', () => {
+it('from any moment on, all threads carry no more than the rate, a burst, and datagrams ahead of who waits', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1_000, max: 1e9 }), arbSteps, (perSecond, steps) => {
       const { clock, rates, pass } = rateOf(perSecond, 3);
       const carried: Array<{ at: number; bytes: number }> = [];
+      let longest = 0;
       for (const { after, thread, part, datagram } of steps) {
         pass(after);
         const rate = rates[thread]!;
         const bytes = Math.ceil((rate.turn * part) / 100);
         const now = Number(clock.now) / 1e6;
-        if (!datagram) carried.push({ at: now + rate.book(bytes), bytes });
-        else if (rate.admit(bytes)) carried.push({ at: now, bytes });
+        if (datagram) {
+          if (rate.admit(bytes)) carried.push({ at: now, bytes });
+          continue;
+        }
+        const wait = rate.book(bytes);
+        longest = Math.max(longest, wait);
+        carried.push({ at: now + wait, bytes });
       }
       carried.sort((one, other) => one.at - other.at);
       const largest = rates[0]!.turn;
@@ -54,9 +60,11 @@ it('from any moment on, all threads together carry no more than the rate and a b
         let bytes = 0;
         for (let to = from; to < carried.length; to++) {
           bytes += carried[to]!.bytes;
-          // A datagram is admitted whole when there is room for its first byte.
-          const allowed = ((carried[to]!.at - carried[from]!.at) / 1_000 + 0.1) * perSecond + largest;
-          expect(bytes).toBeLessThanOrEqual(allowed * 1.000001 + 1);
+          const ms = carried[to]!.at - carried[from]!.at;
+          // A datagram is admitted whole when there is room for its first byte. Those that go ahead have half of the rate.
+          const common = ((ms + 100) / 1_000) * perSecond + largest;
+          const ahead = ((Math.min(longest, ms) / 2 + 50) / 1_000) * perSecond + largest;
+          expect(bytes).toBeLessThanOrEqual((common + ahead) * 1.000001 + 1);
         }
       }
     }),
@@ -106,6 +114,64 @@ it('what waits leaves room for what cannot', () => {
   while (rate.wait === 0) rate.book(rate.turn);
   expect(rate.wait).toBeLessThanOrEqual(10);
   expect(rate.admit(1_400)).toBe(true);
+});
+
+it('half of the rate is for datagrams however many connections wait; half is for five connections and more in a flood', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1_000, max: 5e6 }),
+      fc.integer({ min: 5, max: 30 }),
+      fc.double({ min: 0.01, max: 3, noNaN: true }),
+      (perSecond, streams, offered) => {
+        const { clock, rates, rate } = rateOf(perSecond, 2);
+        const [turn, size, seconds] = [rate.turn, Math.ceil(rate.turn / 5), 5];
+        const gap = BigInt(Math.ceil((size / (offered * perSecond)) * 1e9));
+        const end = clock.now + BigInt(seconds) * SECOND;
+        /** When each stream has what it waits for, and then when the next datagram comes. */
+        const next = Array.from({ length: streams + 1 }, () => clock.now);
+        const dues = next.map(() => 0);
+        const sum = { came: 0, datagrams: 0, connections: 0 };
+        for (;;) {
+          const at = next.reduce((one, other) => (other < one ? other : one));
+          if (at >= end) break;
+          clock.now = at;
+          const who = next.indexOf(at);
+          const own = rates[who % 2]!;
+          if (who === streams) {
+            sum.came += size;
+            if (own.admit(size)) sum.datagrams += size;
+            next[who] = at + gap;
+          } else {
+            sum.connections += dues[who]!;
+            dues[who] = turn;
+            next[who] = at + BigInt(Math.ceil(own.book(turn) * 1e6));
+          }
+        }
+        const all = perSecond * seconds;
+        if (offered <= 0.5) expect(sum.datagrams).toBe(sum.came);
+        else expect(sum.datagrams).toBeGreaterThanOrEqual(all / 2);
+        expect(sum.connections).toBeGreaterThanOrEqual((all / 2) * 0.98);
+        const total = sum.datagrams + sum.connections;
+        expect(total).toBeGreaterThanOrEqual(all * 0.98);
+        expect(total).toBeLessThanOrEqual(all + streams * turn + 0.15 * perSecond + 2 * size);
+      },
+    ),
+    { numRuns: 20 },
+  );
+});
+
+it('what is kept for datagrams is of the rate that holds', () => {
+  const { rate, pass } = rateOf(10_000);
+  rate.book(10_000);
+  expect([rate.admit(1_000), rate.admit(1)]).toEqual([true, false]); // 200 ms of the half
+  rate.perSecond = 100_000; // 20 ms
+  expect([rate.admit(5_000), rate.admit(1)]).toEqual([true, false]); // and 100 ms
+  pass(21);
+  expect(rate.admit(5_000)).toBe(true);
+  rate.perSecond = undefined;
+  rate.perSecond = 10_000;
+  rate.book(10_000);
+  expect(rate.admit(1_000)).toBe(true);
 });
 
 it('a booking may be taken back', () => {

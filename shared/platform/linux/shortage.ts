@@ -14,6 +14,8 @@ export class Shortage {
     this.cells = cells;
     this.slot = FIRST_WORKER + index;
     Atomics.store(cells, this.slot, 0);
+    // A worker that has died may have been the last who missed some.
+    if (!this.isMissed) Atomics.store(cells, TOLD, 0);
   }
 
   /** Cells for so many threads. */
@@ -31,8 +33,13 @@ export class Shortage {
   /** It misses none any more. @returns whether nobody does, and that is news */
   end(): boolean {
     Atomics.sub(this.cells, this.slot, 1);
+    return !this.isMissed && Atomics.exchange(this.cells, TOLD, 0) === 1;
+  }
+
+  /** Whether some are missed in any thread. */
+  private get isMissed(): boolean {
     for (let slot = FIRST_WORKER; slot < this.cells.length; slot++)
-      if (Atomics.load(this.cells, slot) > 0) return false;
-    return Atomics.exchange(this.cells, TOLD, 0) === 1;
+      if (Atomics.load(this.cells, slot) > 0) return true;
+    return false;
   }
 }

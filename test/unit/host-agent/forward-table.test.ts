@@ -263,11 +263,14 @@ describe('ForwardTable', () => {
       return { resolved: spec, forward: { close: async (how) => void closed.push(how), stats: () => ({}) } };
     }, silentLogger());
     const spec = parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.1:80');
-    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec });
+    const told: Array<string | undefined> = [];
+    const onReleased = (why?: BridgeError) => told.push(why?.code);
+    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec, onReleased });
     await new Promise((resolve) => setImmediate(resolve));
     await slow.enforce(policyOf('ports = []'));
     finish();
     await expect(claiming).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(told).toEqual(['POLICY_DENIED']);
     expect(closed).toHaveLength(1);
     expect(slow.list()).toEqual([]);
   });

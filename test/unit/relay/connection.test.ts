@@ -158,6 +158,17 @@ describe('a connection that has to wait', () => {
     expect([client.calls, container.calls.slice(2)]).toEqual([['pause', 'resume'], ['write zz']]);
   });
 
+  it('has moved what has passed, so that it is not idle while it delivers', () => {
+    const { client, container, connection } = paced();
+    client.handler.data(Buffer.from(`${free}${turn}`));
+    expect(connection.moved).toBe(50);
+    vi.advanceTimersByTime(50);
+    expect(connection.moved).toBe(100);
+    container.handler.data(Buffer.from('answer'));
+    vi.advanceTimersByTime(6);
+    expect(connection.moved).toBe(106);
+  });
+
   it('keeps what waits, whatever becomes of the memory that it came in', () => {
     const { client, container } = paced();
     const memory = Buffer.from(`${free}${turn}`);
