@@ -87,7 +87,10 @@ class Reader {
       case 'seconds': {
         const { min, max } = setting;
         if (typeof value !== 'number' || !isMilliseconds(value) || value < min || value > max)
-          this.fail(path, `it is a number of seconds from ${min} to ${max}, not ${show(value)}`);
+          this.fail(
+            path,
+            `it is a number of seconds from ${min} to ${max} with at most 3 decimals, not ${show(value)}`,
+          );
         return value;
       }
       case 'text':
