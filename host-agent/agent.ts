@@ -141,7 +141,7 @@ async function compose(
   }
   log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
-    const next = policyOf(changed);
+    const next = policyOf({ ...changed, portRange: config.portRange }); // the allocator's, until a restart
     for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);
     return table.enforce(next);
   };

@@ -1,3 +1,4 @@
+import { isAbsolute, resolve } from 'node:path';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
@@ -12,6 +13,8 @@ import { parseAddress, type TransportAddress } from '../shared/transport/address
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
+import { checkSocketPath } from '../shared/transport/socket-path.ts';
+import { checkVms } from './check-vms.ts';
 import { optionsWithFile } from './config-file.ts';
 import { splitVmName } from './vm-name.ts';
 
@@ -47,7 +50,7 @@ export interface HostConfig {
   readonly listen: readonly VmAddress[];
   /** Where the 9P tree of a VM is served. */
   readonly control: readonly VmAddress[];
-  /** Path of the API's unix socket. */
+  /** Absolute path of the API's unix socket. */
   readonly api: string | undefined;
   /** Path of the file that permanent forwards live in; without one they end with the host agent. */
   readonly state: string | undefined;
@@ -116,36 +119,10 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     return { vm, peers: parsePeerCids(rest) };
   });
   const tokenFiles = (options.tokenFile ?? []).map(parseTokenFile);
-  const vms = [...connect, ...listen].map(({ vm }) => vm);
-  if (vms.length === 0)
-    throw new BridgeError(
-      'BAD_REQUEST',
-      'give --connect <url> (we dial the VM shim there) or --listen <url> (VM shims dial us), or name a VM in --config',
-    );
-  const twice = vms.find((vm, index) => vms.indexOf(vm) !== index);
-  if (twice !== undefined)
-    throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two URLs; name the VMs: --connect NAME=<url>`);
-  const unlinked = settings.names('vm').find((vm) => !vms.includes(vm));
-  if (unlinked !== undefined)
-    throw new BridgeError(
-      'BAD_REQUEST',
-      `${settings.get('vm', unlinked)?.where ?? 'the configuration'}: VM "${unlinked}" has neither connect nor listen, nor do options give it one`,
-    );
-  const stranger = control.find(({ vm }) => !vms.includes(vm));
-  if (stranger !== undefined)
-    throw new BridgeError(
-      'BAD_REQUEST',
-      `--control ${stranger.address.url} is for VM "${stranger.vm}", which has no --connect or --listen; write --control NAME=<url>`,
-    );
-  const unknown = peerCids.find(({ vm }) => !vms.includes(vm));
-  if (unknown !== undefined)
-    throw new BridgeError(
-      'BAD_REQUEST',
-      `--peer-cid is for VM "${unknown.vm}", which has no --connect or --listen; write --peer-cid NAME=<cids>`,
-    );
-  checkTokenFiles(tokenFiles, vms);
+  const vms = checkVms({ connect, listen, control, peerCids, tokenFiles }, settings);
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
-  const { api, state } = options;
+  const api = options.api === undefined ? undefined : apiSocket(options.api);
+  const { state } = options;
   const graceMs = parseGrace(options.grace);
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
   const heartbeatMs = parseHeartbeat(options.heartbeat);
@@ -167,6 +144,15 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
     ...engineOptions(options),
   };
   return Object.freeze({ connect, listen, control, ...rest });
+}
+
+/** @throws BridgeError BAD_REQUEST for a path that no socket can have */
+function apiSocket(path: string): string {
+  if (path === '')
+    throw new BridgeError('BAD_REQUEST', '--api names no socket: give the path to serve it on');
+  const absolute = isAbsolute(path) ? path : resolve(path);
+  checkSocketPath(absolute, absolute);
+  return absolute;
 }
 
 function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPreferences {
@@ -201,18 +187,6 @@ function parseTokenFile(text: string): VmToken {
   const { vm, rest: path } = splitVmName(text);
   if (path === '') throw new BridgeError('BAD_REQUEST', `--token-file "${text}" names no file`);
   return { vm, path };
-}
-
-function checkTokenFiles(tokenFiles: readonly VmToken[], vms: readonly string[]): void {
-  const unknown = tokenFiles.find(({ vm }) => !vms.includes(vm));
-  if (unknown !== undefined)
-    throw new BridgeError(
-      'BAD_REQUEST',
-      `--token-file is for VM "${unknown.vm}", which has no --connect or --listen; write --token-file NAME=PATH`,
-    );
-  const names = tokenFiles.map(({ vm }) => vm);
-  const twice = names.find((vm, index) => names.indexOf(vm) !== index);
-  if (twice !== undefined) throw new BridgeError('BAD_REQUEST', `VM "${twice}" has two --token-file`);
 }
 
 /** `FROM-TO`, or one port. */

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import {
   apiOption,
+  apiPath,
   configOption,
   engineOption,
   givenOptions,
@@ -28,7 +29,7 @@ interface SpecOptions {
   readonly to: string;
   readonly vm?: string;
   readonly reverse?: boolean;
-  readonly api: string;
+  readonly api?: string;
 }
 
 /** The full notation of what the command line says, and the VM that it is for. */
@@ -110,7 +111,7 @@ export function addHostCommands(program: Command): void {
     .addOption(apiOption())
     .action(async (text: string, options: SpecOptions) => {
       const { spec, vm } = readSpec(text, options);
-      const forward = await new ApiClient(options.api).expose(spec, vm);
+      const forward = await new ApiClient(apiPath(options.api)).expose(spec, vm);
       process.stdout.write(`${forward.spec}\n`);
     });
 
@@ -125,7 +126,7 @@ export function addHostCommands(program: Command): void {
     .addOption(apiOption())
     .action(async (text: string, options: SpecOptions & { now?: boolean }) => {
       const { spec, vm } = readSpec(text, options);
-      const { forwards } = await new ApiClient(options.api).unexpose(spec, vm, options.now ?? false);
+      const { forwards } = await new ApiClient(apiPath(options.api)).unexpose(spec, vm, options.now ?? false);
       for (const forward of forwards) process.stdout.write(`${forward.spec}\n`);
     });
 
@@ -144,8 +145,8 @@ export function addHostCommands(program: Command): void {
     .description('show what is published')
     .option('--json', 'as JSON, with all counters')
     .addOption(apiOption())
-    .action(async (options: { json?: boolean; api: string }) => {
-      const list = await new ApiClient(options.api).list();
+    .action(async (options: { json?: boolean; api?: string }) => {
+      const list = await new ApiClient(apiPath(options.api)).list();
       process.stdout.write(options.json === true ? `${JSON.stringify(list, null, 2)}\n` : formatList(list));
     });
 }

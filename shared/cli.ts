@@ -38,11 +38,18 @@ export function heartbeatOption(): Option {
   );
 }
 
-/** The option that every client of the API has. */
+/** The option that every client of the API has. `apiPath` reads it. */
 export function apiOption(): Option {
-  return new Option('--api <path>', "unix socket of the host agent's API")
-    .env('PORTFERRY_API')
-    .makeOptionMandatory();
+  return new Option('--api <path>', "unix socket of the host agent's API").env('PORTFERRY_API');
+}
+
+/** @param given what `apiOption` was given, by whichever way. @throws BridgeError BAD_REQUEST where that is nothing */
+export function apiPath(given: string | undefined): string {
+  if (given !== undefined && given !== '') return given;
+  throw new BridgeError(
+    'BAD_REQUEST',
+    'give --api <path>, or set PORTFERRY_API: the unix socket that host-agent --api serves',
+  );
 }
 
 /** A TOML file that says what options say, and more. */

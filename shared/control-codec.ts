@@ -40,6 +40,13 @@ export const FEATURES = [
   'reverse',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
+/** What some cannot do without: it carries their messages, or what they begin with. */
+const NEEDED: Readonly<Partial<Record<Feature, Feature>>> = {
+  dedicated: 'control',
+  claims: 'control',
+  'spare-streams': 'dedicated',
+  reverse: 'control',
+};
 
 export const LINK_VERSION = 1;
 /** Length of a nonce in a hello. */
@@ -62,6 +69,16 @@ export type ControlMessage =
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+
+/** Those that both sides know, without any that the peer lists without what it needs. */
+export function agreedFeatures(peer: Hello): ReadonlySet<Feature> {
+  const agreed = new Set<Feature>();
+  for (const feature of FEATURES) {
+    const needed = NEEDED[feature]; // earlier in the list
+    if (peer.features.includes(feature) && (needed === undefined || agreed.has(needed))) agreed.add(feature);
+  }
+  return agreed;
+}
 
 export function encodeHello(hello: Hello): Buffer {
   return Buffer.from(packr.pack({ ...hello, features: [...hello.features] }));

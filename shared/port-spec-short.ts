@@ -59,7 +59,7 @@ function readShort(text: string, end: number, protocol: 'tcp' | 'udp', vmIp: str
  * @throws as parseSpec and parseShortSpec
  */
 export function parseCommandLineSpec(text: string, options: ShortSpecOptions = {}): PortSpec {
-  return /^(?:tcp|udp|unix|sctp):/.test(text) ? parseSpec(text) : parseShortSpec(text, options);
+  return /^(?:tcp|udp|unix|sctp|reverse):/.test(text) ? parseSpec(text) : parseShortSpec(text, options);
 }
 
 function vmAddress(to: string): string {

@@ -116,6 +116,12 @@ function takeProtocol(cursor: Cursor): PortSpec['protocol'] {
   const part = takePart(cursor);
   if (part === 'tcp' || part === 'udp' || part === 'unix') return part;
   if (part === 'sctp') refuse(cursor.text, start, 'sctp is not supported');
+  if (part === 'reverse')
+    refuse(
+      cursor.text,
+      start,
+      'reverse forwards are made through the API of the host agent only (portferry expose --reverse)',
+    );
   refuse(cursor.text, start, 'expected tcp, udp or unix');
 }
 

@@ -21,6 +21,8 @@ export type Place =
   | { readonly protocol: 'unix'; readonly path: string };
 
 const PREFIX = 'reverse:';
+/** Where the host ends in what the command line takes. Paths may have such a text too: the last one counts. */
+const VM_NAME = /@[A-Za-z0-9._-]{1,64}:/g;
 /** Address in the VM when nobody chose one. */
 const LOOPBACK = '127.0.0.1';
 
@@ -61,13 +63,15 @@ export function describePlace(place: Place): string {
  * | `tcp:127.0.0.1:5432@vm:0` | at 127.0.0.1, any free port |
  * | `unix:/run/db.sock@vm:/run/db.sock` | as a unix socket; each side may be either |
  *
+ * Paths with a `?`, and those of the VM with an `@NAME:`, need the full notation.
+ *
  * @returns the spec, and the name of the VM where one was said: `vm` stands for the only one
  * @throws BridgeError BAD_SPEC with the 0-based position and the reason
  */
 export function parseCommandLineReverse(text: string): { spec: ReverseSpec; vm: string | undefined } {
   if (isReverse(text)) return { spec: parseReverseSpec(text), vm: undefined };
   const cursor: Cursor = { text, end: optionsStart(text), position: 0 };
-  const at = text.lastIndexOf('@');
+  const at = [...text.matchAll(VM_NAME)].at(-1)?.index ?? text.lastIndexOf('@');
   if (at < 0) refuse(text, text.length, 'expected "@vm:PORT" behind what is dialled on the host');
   const host = takeShortHost({ ...cursor, end: at });
   cursor.position = at + 1;

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { request } from 'node:http';
 import { BridgeError, type ErrorCode, messageOf, nodeErrno } from '../../shared/errors.ts';
 import type { ForwardView, VmView } from '../control/api.ts';
@@ -17,7 +18,7 @@ export class ApiClient {
     this.socketPath = socketPath;
   }
 
-  /** @throws BridgeError with the code that the host agent answered, or NO_LINK when it does not answer */
+  /** @throws BridgeError with the code that the host agent answered, or as `unreachable` says when it does not answer */
   expose(spec: string, vm: string | undefined): Promise<ForwardView> {
     return this.call<ForwardView>('POST', { spec, vm });
   }
@@ -58,15 +59,29 @@ export class ApiClient {
   }
 }
 
-function unreachable(socketPath: string, error: unknown): BridgeError {
-  const errno = nodeErrno(error);
-  const why: Record<string, string> = {
-    ENOENT: 'there is no such socket; is portferry host-agent running with this --api?',
-    ECONNREFUSED: 'nobody listens there; is portferry host-agent running?',
-    EACCES: 'permission denied; the socket belongs to the user who runs the host agent',
-  };
-  const reason = (errno !== undefined && why[errno]) || messageOf(error);
-  return new BridgeError('NO_LINK', `cannot reach the host agent at ${socketPath}: ${reason}`, {
-    cause: error,
-  });
+/** Why the API could not be reached. @param error what Node says. @returns NO_LINK, PERMISSION_DENIED or BAD_REQUEST */
+export function unreachable(socketPath: string, error: unknown): BridgeError {
+  const because = (code: ErrorCode, why: string) =>
+    new BridgeError(code, `cannot reach the host agent at ${socketPath}: ${why}`, { cause: error });
+  switch (nodeErrno(error)) {
+    case 'ENOENT':
+      return because('NO_LINK', 'there is no such socket; is portferry host-agent running with this --api?');
+    case 'ECONNREFUSED':
+      return isSocket(socketPath)
+        ? because('NO_LINK', 'nobody listens there; is portferry host-agent running?')
+        : because('BAD_REQUEST', 'that is no socket; say the --api of portferry host-agent');
+    case 'EACCES':
+    case 'EPERM':
+      return because(
+        'PERMISSION_DENIED',
+        'permission denied; the socket belongs to the user who runs the host agent',
+      );
+    default:
+      return because('NO_LINK', messageOf(error));
+  }
+}
+
+/** Linux refuses a connect to a file or a directory as it does where nobody listens. */
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
 }

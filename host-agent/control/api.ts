@@ -10,6 +10,7 @@ import type { Logger } from '../../shared/logger.ts';
 import { readJson } from '../../shared/read-json.ts';
 import type { TransportAddress } from '../../shared/transport/address.ts';
 import { listen } from '../../shared/transport/listen.ts';
+import { readApiRequest } from './api-request.ts';
 import { type ForwardSpec, formatForward, parseForward } from './forward-spec.ts';
 import type { Claim, ForwardTable } from './forward-table.ts';
 import type { FailedForward, PermanentForwards } from './permanent-forwards.ts';
@@ -116,10 +117,9 @@ async function answer(
   }
   if (request.method !== 'POST' && request.method !== 'DELETE')
     throw new BridgeError('BAD_REQUEST', `method ${request.method}; /v1/forwards knows GET, POST and DELETE`);
-  const body = await readBody(request);
-  const wanted = text(body, 'spec') ?? '';
+  const body = await readJson(request, MAX_BODY_BYTES);
+  const { spec: wanted, vm, now } = readApiRequest(request.method, body);
   const spec = readSpec(wanted, request.method === 'DELETE' ? permanent.failed() : []);
-  const vm = text(body, 'vm');
   const names = vms().map(({ name }) => name);
   if (vm !== undefined && !names.includes(vm))
     throw new BridgeError('NOT_FOUND', `no VM "${vm}"; there is ${names.join(', ')}`);
@@ -133,7 +133,7 @@ async function answer(
   const failed = await permanent.forget(claims, spec === undefined ? wanted : formatForward(spec), vm);
   const removed = [...claims.map(view), ...failed.map(failedView)];
   if (removed.length === 0) throw new BridgeError('NOT_FOUND', `${wanted} is not exposed`);
-  await Promise.all(claims.map((claim) => table.release(claim, { now: body.now === true })));
+  await Promise.all(claims.map((claim) => table.release(claim, { now })));
   return { status: 200, body: { forwards: removed } };
 }
 
@@ -163,19 +163,6 @@ function view(claim: Claim): ForwardView {
 function failedView({ spec, vm, since, code, message }: FailedForward): ForwardView {
   const error = { code, message };
   return { spec, vm, owner: OWNER, since: since.toISOString(), state: 'failed', error, stats: {} };
-}
-
-async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const value = await readJson(request, MAX_BODY_BYTES);
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new BridgeError('BAD_REQUEST', 'the body is not a JSON object');
-  return value as Record<string, unknown>;
-}
-
-function text(body: Record<string, unknown>, field: string): string | undefined {
-  const value = body[field];
-  if (value === undefined || typeof value === 'string') return value;
-  throw new BridgeError('BAD_REQUEST', `"${field}" must be a string`);
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

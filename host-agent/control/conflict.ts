@@ -29,7 +29,8 @@ function placesOf(spec: ForwardSpec): HostPlace[] {
   return endpointsFrom(spec.hostPorts.first, spec);
 }
 
-function textOf(place: HostPlace): string {
+/** As a refusal names it. */
+export function textOf(place: HostPlace): string {
   return place.protocol === 'unix' ? place.path : formatEndpoint(place.ip, place.port);
 }
 

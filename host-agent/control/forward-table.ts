@@ -2,15 +2,15 @@
  * The one table of claims. Every door (9P tree, API, claims of the shim) makes and drops claims here and nowhere else; a
  * claim holds exactly one forward. It knows no sockets: `open` makes forwards.
  */
-import { BridgeError, messageOf } from '../../shared/errors.ts';
-import { formatEndpoint, isLoopback } from '../../shared/ip.ts';
+import { BridgeError, type HostPlace, messageOf } from '../../shared/errors.ts';
+import { isLoopback } from '../../shared/ip.ts';
 import { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { hostEnd, type InetSpec, type PortSpec, withOptions } from '../../shared/port-spec.ts';
 import { endpointCount, isChoice, sharedEndpoint } from '../../shared/ports/endpoints.ts';
 import { describePlace, type ReverseSpec } from '../../shared/reverse-spec.ts';
 import type { Forward } from '../data/forward.ts';
-import { explainRefusal } from './conflict.ts';
+import { explainRefusal, textOf } from './conflict.ts';
 import { type ForwardSpec, formatForward } from './forward-spec.ts';
 import { openFreePort } from './free-port.ts';
 import { Policy } from './policy.ts';
@@ -131,7 +131,7 @@ export class ForwardTable {
     if (this.policy === policy) return entry;
     const refused = await this.policy.refusal(entry.vm, entry.spec);
     if (refused === undefined) return entry;
-    await this.release(entry, { now: true });
+    await this.release(entry, { now: true, why: refused });
     throw refused;
   }
 
@@ -213,11 +213,11 @@ export class ForwardTable {
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
   }
 
-  /** Says by what a port is taken, and refuses it also while a forward that waits for its container does not hold it. */
+  /** Says under which options a port is taken, and refuses it also while a forward that waits for its container does not hold it. */
   private refuseTaken(vm: string, spec: PortSpec): void {
     for (const other of this.entries) {
-      const clash = clashOf(spec, other.spec);
-      if (clash === undefined) continue;
+      const place = clashOf(spec, other.spec);
+      if (place === undefined) continue;
       const [wanted, is] = [formatForward(spec), formatForward(other.spec)];
       if (other.vm === vm && wanted !== is && endsOf(other.spec) === endsOf(spec))
         throw new BridgeError(
@@ -225,10 +225,9 @@ export class ForwardTable {
           `${wanted}: it is published with other options already, as ${is}: unexpose that first`,
         );
       if (other.state() !== undefined)
-        throw new BridgeError(
-          'PORT_IN_USE',
-          `Bind for ${clash} failed: port is already allocated: VM "${other.vm}" has it (published by ${other.owner})`,
-        );
+        throw new BridgeError('PORT_IN_USE', `Bind for ${textOf(place)} failed: port is already allocated`, {
+          place,
+        });
     }
   }
 
@@ -287,13 +286,15 @@ function isInet(spec: ForwardSpec): spec is InetSpec {
   return spec.protocol === 'tcp' || spec.protocol === 'udp';
 }
 
-/** What both would have to have on the host, for people; undefined where they can be side by side. */
-function clashOf(wanted: PortSpec, other: ForwardSpec): string | undefined {
+/** What the first wants and cannot have beside the other; undefined where they can be side by side. */
+function clashOf(wanted: PortSpec, other: ForwardSpec): HostPlace | undefined {
   if (other.protocol === 'reverse') return undefined;
-  if (wanted.protocol === 'unix' || other.protocol === 'unix')
-    return hostEnd(wanted) === hostEnd(other) ? hostEnd(wanted) : undefined;
+  if (wanted.protocol === 'unix' || other.protocol === 'unix') {
+    const path = hostEnd(wanted);
+    return path === hostEnd(other) ? { protocol: 'unix', path } : undefined;
+  }
   const clash = isChoice(wanted) ? undefined : sharedEndpoint(wanted, other);
-  return clash === undefined ? undefined : formatEndpoint(clash.ip, clash.port);
+  return clash === undefined ? undefined : { protocol: wanted.protocol, ...clash };
 }
 
 /** The name of a forward without its options. */

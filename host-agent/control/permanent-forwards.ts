@@ -69,8 +69,9 @@ export class PermanentForwards {
     if (state === undefined || state.found.length === 0) return;
     for (const each of state.found) {
       const wanted = new Wanted(each);
+      const failures = [...this.wanted].filter(({ failure }) => failure !== undefined).length;
       this.wanted.add(wanted);
-      if (this.failed().length > LOOKS_AT_START) wanted.tries = 1;
+      if (failures >= LOOKS_AT_START) wanted.tries = 1;
       const tried = this.try(wanted);
       if (!isReverse(wanted.spec)) await tried; // that one waits for the link, which comes behind this
     }

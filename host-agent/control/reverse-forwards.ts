@@ -22,6 +22,7 @@ import { ReverseExit } from '../data/reverse-exit.ts';
 const ANSWER_MS = 10_000;
 /** What the shim could not open again is asked for after this, milliseconds. */
 const RETRY_MS = 5_000;
+const NO_LINK = 'no link';
 
 /** What is needed of a link. */
 export type ReverseLink = Pick<Link, 'has' | 'send'>;
@@ -42,16 +43,23 @@ class Wanted {
   readonly id: number;
   /** With its port resolved as soon as it has one. */
   spec: ReverseSpec;
-  readonly exit: ReverseExit;
   /** Why it is not open now. */
   trouble: BridgeError | undefined;
   /** Settles the request, as long as it waits. */
   answered: ((error?: BridgeError) => void) | undefined;
+  private readonly makeExit: (name: string) => ReverseExit;
+  private made: ReverseExit | undefined;
 
-  constructor(id: number, spec: ReverseSpec, exit: ReverseExit) {
+  constructor(id: number, spec: ReverseSpec, makeExit: (name: string) => ReverseExit) {
     this.id = id;
     this.spec = spec;
-    this.exit = exit;
+    this.makeExit = makeExit;
+  }
+
+  /** Made for its first client, or when somebody asks: logs call it by the port that it has by then. */
+  get exit(): ReverseExit {
+    this.made ??= this.makeExit(formatReverseSpec(this.spec));
+    return this.made;
   }
 }
 
@@ -59,8 +67,11 @@ export class ReverseForwards {
   private readonly options: ReverseForwardsOptions;
   private readonly wanted = new Map<number, Wanted>();
   private link: ReverseLink | undefined;
+  /** What all are in while `link` is undefined. */
+  private down = NO_LINK;
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
+  private saying: NodeJS.Immediate | undefined;
   /** Channels for what nobody published. */
   private strangers = 0;
 
@@ -81,9 +92,9 @@ export class ReverseForwards {
         'LIMIT_REACHED',
         `VM "${vm}" has ${MAX_REVERSE} reverse forwards, the most there may be`,
       );
-    const name = formatReverseSpec(spec);
-    const exit = new ReverseExit({ name, service: () => admit(spec.host), limits, log });
-    const wanted = new Wanted(++this.last, spec, exit);
+    const service = () => admit(spec.host);
+    const makeExit = (name: string) => new ReverseExit({ name, service, limits, log });
+    const wanted = new Wanted(++this.last, spec, makeExit);
     this.wanted.set(wanted.id, wanted);
     const error = await new Promise<BridgeError | undefined>((resolve) => {
       const late = new BridgeError('TIMEOUT', `the VM shim did not answer within ${answerMs / 1000} s`);
@@ -104,13 +115,14 @@ export class ReverseForwards {
 
   /** A link is up; it takes the place of any other. */
   linkUp(link: ReverseLink): void {
-    const known = link.has('reverse');
-    this.link = known ? link : undefined;
-    if (!known && this.wanted.size > 0)
-      this.options.log.warn(
-        { vm: this.options.vm },
-        `reverse forwards are down: ${this.unsupported().message}`,
-      );
+    if (!link.has('reverse')) {
+      const error = this.unsupported();
+      const { vm, log } = this.options;
+      if (this.wanted.size > 0) log.warn({ vm }, `reverse forwards are down: ${error.message}`);
+      this.giveUp(error, `not open: ${error.message}`);
+      return;
+    }
+    this.link = link;
     this.say();
   }
 
@@ -147,8 +159,9 @@ export class ReverseForwards {
     this.giveUp(new BridgeError('CANCELLED', 'the host agent is stopping'));
   }
 
-  private giveUp(reason: BridgeError): void {
+  private giveUp(reason: BridgeError, down = NO_LINK): void {
     this.link = undefined;
+    this.down = down;
     for (const { answered } of this.wanted.values()) answered?.(reason);
   }
 
@@ -181,7 +194,7 @@ export class ReverseForwards {
   }
 
   private forwardOf(wanted: Wanted): Forward {
-    const down = () => (this.link === undefined ? 'no link' : undefined);
+    const down = () => (this.link === undefined ? this.down : undefined);
     const trouble = () => (wanted.trouble === undefined ? undefined : `not open: ${wanted.trouble.message}`);
     return {
       close: async ({ now }) => {
@@ -199,10 +212,19 @@ export class ReverseForwards {
     if (this.wanted.delete(wanted.id)) this.say();
   }
 
-  /** Tells the shim all that is wanted. */
+  /**
+   * Tells the shim all that is wanted, once for all that comes up in a turn. What waited for the link is in the first set
+   * so, or the shim would close the ports that it had open for the host agent that was here before.
+   */
   private say(): void {
-    const forwards = [...this.wanted.values()].map(({ id, spec }) => ({ id, spec: formatReverseSpec(spec) }));
-    this.link?.send({ type: 'reverse', forwards });
+    this.saying ??= setImmediate(() => {
+      this.saying = undefined;
+      const forwards = [...this.wanted.values()].map(({ id, spec }) => ({
+        id,
+        spec: formatReverseSpec(spec),
+      }));
+      this.link?.send({ type: 'reverse', forwards });
+    });
   }
 
   private unsupported(): BridgeError {

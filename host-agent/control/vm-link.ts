@@ -18,6 +18,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { PlainAddress } from '../../shared/transport/address.ts';
 import { chooseLane, type LanePreference } from '../../shared/transport/choose.ts';
 import type { TransportTraits } from '../../shared/transport/transport.ts';
+import { Waiters } from '../../shared/waiters.ts';
 import { SparePool } from '../data/spare-pool.ts';
 import { SocketShelf, type SpareShelf } from '../data/spare-shelf.ts';
 import type { ActiveLink, LinkSource } from '../data/tunnel.ts';
@@ -88,7 +89,7 @@ export class VmLink implements LinkSource {
   private streams = new PeerStreams();
   private instance: string | undefined;
   private lastStreamId = 0;
-  private readonly waiters = new Set<(active: ActiveLink) => void>();
+  private readonly waiters = new Waiters<ActiveLink>();
 
   constructor(options: VmLinkOptions) {
     this.name = options.name;
@@ -184,7 +185,7 @@ export class VmLink implements LinkSource {
     spares?.begin();
     claims?.linkUp(link);
     reverse?.linkUp(link);
-    for (const waiter of [...this.waiters]) waiter(active);
+    this.waiters.giveAll(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
     spares?.close();
@@ -206,32 +207,18 @@ export class VmLink implements LinkSource {
 
   whenUp(signal: AbortSignal): Promise<ActiveLink> {
     if (this.active !== undefined) return Promise.resolve(this.active);
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        this.waiters.delete(done);
-        signal.removeEventListener('abort', cancel);
-      };
-      const done = (active: ActiveLink): void => {
-        settle();
-        resolve(active);
-      };
-      const cancel = (): void => {
-        settle();
-        reject(new BridgeError('CANCELLED', `waiting for the link to VM "${this.name}" was cancelled`));
-      };
-      const timer = setTimeout(() => {
-        settle();
-        reject(
-          new BridgeError(
-            'NO_LINK',
-            `no link to VM "${this.name}" for ${WAIT_MS / 1000} s: is portferry vm-shim running there?`,
-          ),
-        );
-      }, WAIT_MS);
-      if (signal.aborted) return cancel();
-      signal.addEventListener('abort', cancel, { once: true });
-      this.waiters.add(done);
+    const { name } = this;
+    return this.waiters.wait({
+      ms: WAIT_MS,
+      late: () =>
+        new BridgeError(
+          'NO_LINK',
+          `no link to VM "${name}" for ${WAIT_MS / 1000} s: is portferry vm-shim running there?`,
+        ),
+      cancel: {
+        signal,
+        error: () => new BridgeError('CANCELLED', `waiting for the link to VM "${name}" was cancelled`),
+      },
     });
   }
 

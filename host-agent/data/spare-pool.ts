@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { BridgeError } from '../../shared/errors.ts';
 import { nextWish } from '../../shared/link/spare-wish.ts';
+import { Waiters } from '../../shared/waiters.ts';
 import type { SpareShelf } from './spare-shelf.ts';
 
 /** How long a client waits for a stream: what the transport may take to accept one where we dial, milliseconds. */
@@ -19,14 +20,9 @@ export interface SparePoolOptions {
   readonly ask: (count: number) => void;
 }
 
-interface Waiter {
-  done(stream: Socket): void;
-  fail(error: BridgeError): void;
-}
-
 export class SparePool {
   private readonly options: SparePoolOptions;
-  private readonly waiters = new Set<Waiter>();
+  private readonly waiters = new Waiters<Socket>();
   private closed = false;
   private readonly timer: NodeJS.Timeout;
   private wish = 0;
@@ -46,11 +42,9 @@ export class SparePool {
 
   /** A stream of this link has come, paused behind its head. */
   add(stream: Socket): void {
-    const [waiter] = this.waiters;
     if (stream.readableLength > 0)
       stream.destroy(); // nothing is to be said before the preface
-    else if (waiter === undefined) this.options.shelf.put(stream);
-    else waiter.done(stream);
+    else if (!this.waiters.give(stream)) this.options.shelf.put(stream);
     this.adjust();
   }
 
@@ -66,45 +60,32 @@ export class SparePool {
     this.closed = true;
     clearInterval(this.timer);
     this.options.shelf.close();
-    for (const { fail } of [...this.waiters]) fail(lost());
+    this.waiters.failAll(lost());
   }
 
   private wait(signal: AbortSignal): Promise<Socket> {
     if (this.closed) return Promise.reject(lost());
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        this.waiters.delete(waiter);
-        signal.removeEventListener('abort', cancel);
-      };
-      const fail = (error: BridgeError): void => {
-        settle();
-        reject(error);
-      };
-      const done = (stream: Socket): void => {
-        settle();
-        resolve(stream);
-      };
-      const waiter = { done, fail };
-      const cancel = (): void =>
-        fail(new BridgeError('CANCELLED', 'waiting for a stream to the VM was cancelled'));
-      const timer = setTimeout(() => {
+    const stream = this.waiters.wait({
+      ms: SPARE_WAIT_MS,
+      late: () => {
         const why = `the VM shim opened no stream for it within ${SPARE_WAIT_MS / 1000} s`;
-        fail(new BridgeError('DIAL_TIMEOUT', why));
-      }, SPARE_WAIT_MS);
-      if (signal.aborted) return cancel();
-      signal.addEventListener('abort', cancel, { once: true });
-      this.waiters.add(waiter);
-      this.adjust();
+        return new BridgeError('DIAL_TIMEOUT', why);
+      },
+      cancel: {
+        signal,
+        error: () => new BridgeError('CANCELLED', 'waiting for a stream to the VM was cancelled'),
+      },
     });
+    this.adjust();
+    return stream;
   }
 
   /** A stream lies ready that had not when those who wait looked. */
   private serve(): void {
-    for (const { done } of this.waiters) {
+    while (this.waiters.size > 0) {
       const ready = this.options.shelf.take();
       if (ready === undefined) return;
-      done(ready);
+      this.waiters.give(ready);
     }
   }
 

@@ -1,4 +1,4 @@
-/** How long a link may keep the thread busy with its control messages, and then has to rest, milliseconds. */
+/** How long a link may keep the thread busy with its control messages, milliseconds; it has to rest as long as it did. */
 const TURN_MS = 2;
 
 interface Waiting {
@@ -74,6 +74,6 @@ export class ControlTurns {
       } catch (error) {
         this.fail(error);
       }
-    }, TURN_MS);
+    }, this.spentMs);
   }
 }

@@ -8,13 +8,21 @@ const CODE_OF_ERRNO = new Map<number, ErrorCode>([
   [ERRNO.ECONNABORTED, 'LINK_LOST'],
 ]);
 
+/** The code of a dial that failed with an errno number. */
+export function dialCode(errno: number): ErrorCode {
+  return CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
+}
+
 /**
  * The error for what the other side says of a dial.
  * @param where that side is, for people: `in the VM`, `on the host`
  */
 export function dialError(destination: Destination, errno: number, where: string): BridgeError {
-  const code = CODE_OF_ERRNO.get(errno) ?? 'DIAL_FAILED';
-  return new BridgeError(code, `${describeDestination(destination)} ${where}: ${errnoName(errno)}`, {
-    errno,
-  });
+  return new BridgeError(
+    dialCode(errno),
+    `${describeDestination(destination)} ${where}: ${errnoName(errno)}`,
+    {
+      errno,
+    },
+  );
 }

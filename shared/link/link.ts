@@ -7,10 +7,10 @@ import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
+  agreedFeatures,
   type ControlMessage,
   decodeControl,
   encodeControl,
-  FEATURES,
   type Feature,
   type Hello,
 } from '../control-codec.ts';
@@ -87,7 +87,7 @@ export class Link {
   lane: Lane | undefined;
   /** How long the peer took to answer when it was asked last, milliseconds; undefined until it has. */
   rttMs: number | undefined;
-  private readonly features: ReadonlySet<string>;
+  private readonly features: ReadonlySet<Feature>;
   private readonly stream: Duplex;
   private readonly options: LinkOptions;
   private readonly over: (reason: BridgeError) => void;
@@ -107,7 +107,7 @@ export class Link {
     this.stream = stream;
     this.peer = peer;
     this.options = options;
-    this.features = new Set(peer === undefined ? [] : FEATURES.filter((f) => peer.features.includes(f)));
+    this.features = peer === undefined ? new Set() : agreedFeatures(peer);
     const { promise, resolve } = deferred<BridgeError>();
     this.closed = promise;
     this.over = (reason) => {
@@ -200,7 +200,8 @@ export class Link {
 
   /** Gives the session to another thread, where one can carry it: vpnkit's protocol and what is no socket stay here. */
   private get mover(): (() => Promise<void>) | undefined {
-    const able = this.lane === 'multiplexed' && this.has('control') && this.has('udp-flows');
+    const needed = ['control', 'udp-flows', 'dial-result'] as const;
+    const able = this.lane === 'multiplexed' && needed.every((feature) => this.has(feature));
     const { stream } = this;
     const { carrier } = this.options;
     if (!able || carrier === undefined || !(stream instanceof Socket)) return undefined;

@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
+import { BridgeError, nodeErrno } from '../errors.ts';
+import { fileError } from '../file-error.ts';
 
 /** Fewer characters could be guessed by who has seen one proof. */
 const MIN_TOKEN_CHARACTERS = 32;
@@ -50,9 +51,10 @@ export function tokenReader(path: string, now = () => performance.now()): () => 
 
 /**
  * Writes a new random token to a file of mode 0600.
- * @throws BridgeError ALREADY_EXISTS, as a token in use is never overwritten; NOT_FOUND, PERMISSION_DENIED, IO
+ * @throws BridgeError ALREADY_EXISTS, as a token in use is never overwritten; BAD_REQUEST for no name; NOT_FOUND, PERMISSION_DENIED, IO
  */
 export async function writeNewToken(path: string): Promise<void> {
+  if (path === '') throw new BridgeError('BAD_REQUEST', 'the name of the token file to write is empty');
   let file: FileHandle;
   try {
     file = await open(path, 'wx', 0o600);
@@ -62,7 +64,7 @@ export async function writeNewToken(path: string): Promise<void> {
         'ALREADY_EXISTS',
         `${path} exists already and is left as it is: remove it first, or choose another name`,
       );
-    throw systemSays(error, `cannot write the token file ${path}`);
+    throw fileError(error, `cannot write the token file ${path}`);
   }
   try {
     await file.write(`${randomBytes(NEW_TOKEN_BYTES).toString('hex')}\n`);
@@ -94,7 +96,7 @@ async function openToken(path: string): Promise<FileHandle> {
     // A named pipe is not waited for.
     return await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
-    throw systemSays(error, `cannot read the token file ${path}`);
+    throw fileError(error, `cannot read the token file ${path}`);
   }
 }
 
@@ -115,13 +117,4 @@ async function checkFile(file: FileHandle, path: string): Promise<void> {
       'PERMISSION_DENIED',
       `the token file ${path} belongs to another user (uid ${uid}), who can read and change it: it has to be ours or root's`,
     );
-}
-
-function systemSays(error: unknown, what: string): BridgeError {
-  const errno = nodeErrno(error);
-  if (errno === 'ENOENT' || errno === 'ENOTDIR')
-    return new BridgeError('NOT_FOUND', `${what}: there is no such file or directory`, { cause: error });
-  if (errno === 'EACCES' || errno === 'EPERM')
-    return new BridgeError('PERMISSION_DENIED', `${what}: permission denied`, { cause: error });
-  return new BridgeError('IO', `${what}: ${messageOf(error)}`, { cause: error });
 }

@@ -1,5 +1,5 @@
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
-import { formatEndpoint } from '../ip.ts';
+import { formatEndpoint, isLinkLocal } from '../ip.ts';
 
 export interface BindRequest {
   readonly protocol: 'tcp' | 'udp';
@@ -38,10 +38,17 @@ export function bindError(error: unknown, request: BindRequest): BridgeError {
         cause: error,
         place,
       });
-    default:
-      return new BridgeError('IO', `Bind for ${where}: unexpected error ${name ?? messageOf(error)}`, {
-        cause: error,
-        place,
-      });
+    case 'EINVAL':
+      if (isLinkLocal(ip) && !ip.includes('%'))
+        return new BridgeError(
+          'ADDRESS_NOT_AVAILABLE',
+          `Bind for ${where} failed: a link-local address needs the name of its interface: [${ip}%eth0]`,
+          { errno: name, cause: error, place },
+        );
+      break;
   }
+  return new BridgeError('IO', `Bind for ${where}: unexpected error ${name ?? messageOf(error)}`, {
+    cause: error,
+    place,
+  });
 }

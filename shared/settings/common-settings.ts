@@ -22,7 +22,7 @@ export const COMMON_SETTINGS = {
     kind: 'number',
     min: 1,
     max: MAX_WORKERS,
-    unless: 'half of the cores, 2 to 4',
+    unless: 'half of the cores, 2 to 4; one on a single core',
     about: 'Threads of the Linux engine.',
   },
   'log-level': {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
-import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
+import { BridgeError, messageOf } from '../errors.ts';
+import { fileError } from '../file-error.ts';
 import { KeyLines } from './key-lines.ts';
 import { nearest } from './nearest.ts';
 import type { NamedTables, Schema, SettingEntry, SettingTable, SettingValue } from './schema.ts';
@@ -12,15 +13,13 @@ const MAX_BYTES = 1024 * 1024;
 type Value = unknown;
 type Keys = Readonly<Record<string, SettingEntry | SettingTable | NamedTables>>;
 
-/** Reads a TOML file. @throws BridgeError BAD_REQUEST that names the file, the line and the key */
+/** Reads a TOML file. @throws BridgeError BAD_REQUEST that names the file, the line and the key; NOT_FOUND, PERMISSION_DENIED, IO */
 export function readSettings(file: string, schema: Schema): Settings {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    const missing = nodeErrno(error) === 'ENOENT';
-    const why = missing ? 'there is no such file' : messageOf(error);
-    throw new BridgeError('BAD_REQUEST', `cannot read the configuration ${file}: ${why}`, { cause: error });
+    throw fileError(error, `cannot read the configuration ${file}`);
   }
   return parseSettings(text, file, schema);
 }

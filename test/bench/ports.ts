@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { canBind, canListen } from '../helpers/port-is-free.ts';
 
 /** Below the ports that the kernel gives to clients (net.ipv4.ip_local_port_range), of which load takes many. */
 const FIRST = 20_000;
@@ -35,22 +36,6 @@ async function untilTrue(what: string, signal: AbortSignal, check: () => Promise
     if (Date.now() > end) throw new Error(`${what} within ${READY_MS / 1000} s`);
     await delay(20, undefined, { signal });
   }
-}
-
-function canListen(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
-}
-
-function canBind(port: number): Promise<boolean> {
-  const socket = createSocket('udp4');
-  return new Promise((resolve) => {
-    socket.once('error', () => resolve(false));
-    socket.bind(port, '127.0.0.1', () => socket.close(() => resolve(true)));
-  });
 }
 
 function answers(port: number): Promise<boolean> {

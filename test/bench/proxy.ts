@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { median } from './statistics.ts';
+import { median } from '../helpers/median.ts';
 
 /** The compiled program is in dist/test/bench. */
 const SCRIPT = fileURLToPath(new URL('../../../vm-shim/bin/portferry-proxy', import.meta.url));

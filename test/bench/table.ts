@@ -1,7 +1,9 @@
 /** Rounds as tables: rows are figures, columns are peers, a cell is a median and its ratio to the baseline. */
+
+import { median } from '../helpers/median.ts';
 import type { Column, Measure } from './measures.ts';
 import type { Outcome } from './round.ts';
-import { median, spread } from './statistics.ts';
+import { spread } from './statistics.ts';
 
 /** Rounds that lie further apart are marked: the share of the median between the least and the most. */
 export const WIDE = 0.2;

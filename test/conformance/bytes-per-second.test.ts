@@ -89,7 +89,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
     const fates = [...container.sockets].map(
       (socket) => new Promise((resolve) => socket.on('error', resolve)),
     );
-    await until('all to wait', async () => (await stage.sum('bytes_up')) > 100);
+    await until('all to wait', async () => (await stage.statsOf(spec))!.bytes_up! > 100);
     resets.resetAndDestroy();
     expect(await Promise.race(fates)).toMatchObject({ code: 'ECONNRESET' });
     await until('one to be gone', async () => (await stage.sum('active')) === 2);

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { silentLogger } from '../../shared/logger.ts';
 import { engines, whyNotLinux } from '../helpers/engines.ts';
 import { type Joined, joinPair } from '../helpers/joined.ts';
+import { lastingPort } from '../helpers/lasting-port.ts';
 
 const cases = [
   ['dedicated', 'unix', 'portable', 'host'],
@@ -129,12 +130,7 @@ describe.each(cases)('%s lane over %s, %s engine, the %s dials', (lane, transpor
   });
 
   it('resets the client when nothing listens in the VM', async () => {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port: closed } = probe.address() as { port: number };
-    probe.close();
-    await once(probe, 'close');
-    const port = await pair.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${closed}`);
+    const port = await pair.expose(`tcp:127.0.0.1:0:tcp:127.0.0.1:${await lastingPort()}`);
     const socket = connect(port, '127.0.0.1');
     sockets.add(socket);
     expect(await readAll(socket)).toBe('ECONNRESET');

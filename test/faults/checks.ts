@@ -8,9 +8,10 @@ import { childrenOf } from '../helpers/proxy-process.ts';
 import type { Victim } from './points.ts';
 import { isReverse, portOf } from './ports.ts';
 import type { Site } from './site.ts';
+import { untilWorks } from './until-works.ts';
 
 /** Within this every forward works again, milliseconds. */
-export const RECOVERY_MS = 6_000;
+const RECOVERY_MS = 6_000;
 /** A program starts within this on a machine that has time for it; on one that has not, starts and retries take longer. */
 const START_MS = 500;
 const STARTS = 10;
@@ -43,32 +44,17 @@ export async function baselineOf(site: Site): Promise<Baseline> {
 export async function checkForwards(site: Site): Promise<number> {
   const startMs = await timeOfStart();
   const begun = Date.now();
-  const limit = RECOVERY_MS + (startMs > START_MS ? STARTS * startMs : 0);
-  const deadline = begun + limit;
-  const retry = async (what: string, attempt: () => Promise<unknown>): Promise<void> => {
-    for (;;) {
-      try {
-        await withinTime(attempt(), deadline);
-        return;
-      } catch (error) {
-        if (Date.now() >= deadline)
-          throw new Error(
-            `${what} does not work within ${(limit / 1000).toFixed(1)} s: ${(error as Error).message}`,
-          );
-        await delay(20);
-      }
-    }
-  };
+  const deadline = begun + RECOVERY_MS + (startMs > START_MS ? STARTS * startMs : 0);
   const [tcp, udp, wildcard] = site.exposed as [string, string, string];
   await Promise.all([
     ...[tcp, wildcard, site.reverse].map((spec) =>
-      retry(spec, () => site.exchange.whole(portOf(spec), 2_000, 2_000)),
+      untilWorks(spec, deadline, () => site.exchange.whole(portOf(spec), 2_000, 2_000)),
     ),
-    retry(udp, async () => {
+    untilWorks(udp, deadline, async () => {
       if (!(await site.datagrams.ask(portOf(udp)))) throw new Error('no answer to a datagram');
     }),
     ...site.claimers.map((claimer) =>
-      retry(claimer.spec, async () => {
+      untilWorks(claimer.spec, deadline, async () => {
         await claimer.keep(deadline);
         await site.exchange.whole(portOf(claimer.spec), 2_000, 2_000);
       }),
@@ -184,16 +170,4 @@ async function quiet(site: Site): Promise<void> {
   await until('connections to be gone', () => site.exchange.open() === 0, SETTLE_MS).catch(() => {
     throw new Error(`${site.exchange.open()} connections are left at the container`);
   });
-}
-
-async function withinTime<T>(work: Promise<T>, deadline: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer')), Math.max(1, deadline - Date.now()));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -7,6 +7,7 @@ import { Claimer } from './claimer.ts';
 import type { Journey } from './points.ts';
 import { portOf } from './ports.ts';
 import type { Site } from './site.ts';
+import { untilWorks } from './until-works.ts';
 
 export interface UnderWay {
   /** The claimer that the journey is about; who else could be ended as one is the site's. */
@@ -77,7 +78,7 @@ function asking(method: 'POST' | 'DELETE', newSpec = (site: Site) => site.newSpe
         }, nothing);
         return Promise.race([abandoned, call]);
       },
-      after: async () => {
+      after: async (deadline) => {
         const again = await callApi(site.api, method, { spec });
         // What was answered lasts, also when the host agent was killed.
         const done = method === 'POST' ? 409 : 404;
@@ -85,7 +86,9 @@ function asking(method: 'POST' | 'DELETE', newSpec = (site: Site) => site.newSpe
         if (!expected.includes(again.status))
           throw new Error(`${method} ${spec} again: ${again.status} ${JSON.stringify(again.body)}`);
         if (method === 'DELETE') return;
-        await site.exchange.whole(portOf(spec), 1_000, 1_000);
+        const whole = () => site.exchange.whole(portOf(spec), 1_000, 1_000);
+        // What was there already may not be open again yet: a reverse forward in a new shim.
+        await (again.status === done ? untilWorks(spec, deadline, whole) : whole());
         const { status } = await callApi(site.api, 'DELETE', { spec });
         if (status !== 200) throw new Error(`DELETE ${spec}: ${status}`);
       },

@@ -3,13 +3,13 @@
  * filesystems and before the API. It ends programs, and starts them again as a supervisor would.
  */
 import { realpathSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { callApi } from '../helpers/api.ts';
 import { DatagramClient } from '../helpers/datagram-client.ts';
 import type { EngineName } from '../helpers/engines.ts';
 import { type Exchange, startExchange, type Transfer } from '../helpers/exchange.ts';
 import { PieceProxy } from '../helpers/piece-proxy.ts';
+import { canListen } from '../helpers/port-is-free.ts';
 import {
   logLines,
   loopback,
@@ -143,7 +143,7 @@ export class Site {
   async freePort(): Promise<number> {
     for (;;) {
       const port = this.random.between(PORTS.least, PORTS.most);
-      if (await canListen(port)) return port;
+      if (await canListen(port, '0.0.0.0')) return port;
     }
   }
 
@@ -254,12 +254,4 @@ export class Site {
     };
     this.host = group.startWith(env, 'host-agent', ...urls, '--api', api, ...how);
   }
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ host: '0.0.0.0', port }, () => server.close(() => resolve(true)));
-  });
 }

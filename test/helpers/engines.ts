@@ -20,13 +20,6 @@ export const engines: readonly EngineName[] =
   whyNotLinux === undefined ? ['portable', 'linux'] : ['portable'];
 
 /** What the integration suites run on. */
-export const lanesAndEngines = lanesOnEngines('dedicated', 'multiplexed');
-/** Besides, streams that the shim opens: only who opened them differs, so one engine will do (conformance has both). */
-export const allLanesAndEngines = [
-  ...lanesAndEngines,
-  ...lanesOnEngines('shim-dialled').filter(([, engine]) => engine === engines.at(-1)),
-];
-
-function lanesOnEngines<Lane extends string>(...lanes: Lane[]): Array<readonly [Lane, EngineName]> {
-  return engines.flatMap((engine) => lanes.map((lane) => [lane, engine] as const));
-}
+export const lanesAndEngines = engines.flatMap((engine) =>
+  (['dedicated', 'multiplexed'] as const).map((lane) => [lane, engine] as const),
+);

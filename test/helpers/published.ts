@@ -1,11 +1,12 @@
 /** Containers that tests of a transport publish through the API of a host agent. */
 import { expect } from 'vitest';
 import { callApi } from './api.ts';
+import { digestServer } from './digest-server.ts';
 import { hostPort, loopback } from './processes.ts';
 import { connectTo, readExactly, roundTrip } from './stream-client.ts';
-import { type StreamServer, serveStreams } from './stream-server.ts';
+import type { StreamServer } from './stream-server.ts';
 import { tcpEcho } from './tcp-echo.ts';
-import { digestOf, receiveBytes, sendBytes } from './test-bytes.ts';
+import { digestOf, sendBytes } from './test-bytes.ts';
 
 export class Published {
   private readonly api: string;
@@ -24,10 +25,7 @@ export class Published {
   /** A round trip, and an upload of so many bytes that is half-closed before its answer. */
   async check(bytes: number): Promise<void> {
     expect(await roundTrip(await this.echo(), 'hello')).toBe('hello');
-    const digest = await serveStreams((socket) => {
-      void receiveBytes(socket).then(({ digest }) => socket.end(digest));
-    });
-    const upload = await connectTo(await this.publish(digest));
+    const upload = await connectTo(await this.publish(await digestServer()));
     sendBytes(upload, 1, bytes);
     expect((await readExactly(upload, 64)).toString()).toBe(digestOf(1, bytes));
   }

@@ -11,6 +11,9 @@ export const FEATURES = ['control', 'dial-result', 'reset', 'dedicated', 'udp-fl
 const SET_UP_MS = 15_000;
 const NOTHING = Buffer.alloc(0);
 
+/** The answer to a dedicated or spare stream whose destination was dialled (docs/protocol.md). */
+export const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
+
 /** u32, little-endian. */
 export function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4);

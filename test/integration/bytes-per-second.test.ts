@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { callApi } from '../helpers/api.ts';
+import { digestServer } from '../helpers/digest-server.ts';
 import { lanesAndEngines } from '../helpers/engines.ts';
 import {
   hostPort,
@@ -16,7 +17,7 @@ import {
 } from '../helpers/processes.ts';
 import { connectTo, readAll } from '../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../helpers/stream-server.ts';
-import { digestOf, receiveBytes, sendBytes } from '../helpers/test-bytes.ts';
+import { digestOf, sendBytes } from '../helpers/test-bytes.ts';
 
 const PER_SECOND = 200_000;
 
@@ -30,12 +31,7 @@ class TwoVms {
 
   async start(lane: string, engine: string, ...policy: string[]): Promise<void> {
     const { group, api, file } = this;
-    this.container = await serveStreams((socket) => {
-      receiveBytes(socket).then(
-        ({ digest }) => socket.end(digest),
-        () => {},
-      );
-    });
+    this.container = await digestServer();
     this.write(...policy);
     const connect: string[] = [];
     for (const vm of ['a', 'b']) {

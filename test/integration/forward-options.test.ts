@@ -1,6 +1,7 @@
 /** The options of a forward at every door; what they do is in carried/options.ts. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { P9Client } from '../../shared/p9/client.ts';
+import { lastingPort } from '../helpers/lasting-port.ts';
 import { hostPort, loopback, Pair, runPortferry, until } from '../helpers/processes.ts';
 import { connectTo, fateOfNew, roundTrip } from '../helpers/stream-client.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
@@ -62,13 +63,12 @@ describe('the doors', () => {
   });
 
   it.each(['controlUrl', 'portFsUrl'] as const)('status shows who waits (%s)', async (tree) => {
-    const gone = await tcpEcho();
-    await gone.close();
-    const { spec, running } = await pair.claim(`${loopback('tcp', gone.port)}?wait=listening`, pair[tree]);
+    const gone = await lastingPort();
+    const { spec, running } = await pair.claim(`${loopback('tcp', gone)}?wait=listening`, pair[tree]);
     const shown = (text: RegExp) =>
       until(`status to say ${text}`, async () => text.test(await statusOf(pair[tree])));
     await shown(/^resolved .*\?wait=listening\nforward .*, waiting\n/m);
-    const server = await tcpEcho(gone.port);
+    const server = await tcpEcho(gone);
     await shown(/^forward .*, listening\n/m);
     expect(await roundTrip(hostPort(spec), 'hello')).toBe('hello');
     await server.close();

@@ -8,11 +8,9 @@ import { connectTo, fateOf, readExactly, roundTrip } from '../helpers/stream-cli
 import { serveStreams } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
 
-/** Intervals of a test are short, so a peer is dead after 0.6 s. */
-const BEAT = ['--heartbeat', '0.2', ...ONE_WORKER];
-/** For links that are to live on a busy machine. */
-const SLOWER_BEAT = ['--heartbeat', '0.5', ...ONE_WORKER];
-const DEAD = 'the peer was silent for 0.6 s';
+/** Short for a test, and not too short for a link to live on a busy machine: a peer is dead after 1.5 s. */
+const BEAT = ['--heartbeat', '0.5', ...ONE_WORKER];
+const DEAD = 'the peer was silent for 1.5 s';
 
 interface Case {
   readonly pair: Pair;
@@ -34,7 +32,8 @@ async function withPair(
 }
 
 const vm = async (pair: Pair) => (await listForwards(pair.api)).vms[0]!;
-const linkEnds = ({ stderr }: Running): number => stderr().split('"link is down').length - 1;
+const said = ({ stderr }: Running, text: string): number => stderr().split(text).length - 1;
+const linkEnds = (running: Running): number => said(running, '"link is down');
 
 describe('a peer that is stopped (SIGSTOP)', () => {
   it.concurrent.each(lanesAndEngines)(
@@ -51,9 +50,10 @@ describe('a peer that is stopped (SIGSTOP)', () => {
         const { forwards } = await listForwards(pair.api);
         const fate = lane === 'multiplexed' ? fateOf(client) : undefined;
 
+        const deadBefore = said(pair.host, DEAD);
         pair.shim.child.kill('SIGSTOP');
-        await until('the host to give the link up', () => pair.host.stderr().includes(DEAD));
-        expect((await vm(pair)).up).toBe(false);
+        await until('the host to give the link up', () => said(pair.host, DEAD) > deadBefore);
+        await until('the link to be down', async () => !(await vm(pair)).up);
         // The port is kept for it.
         expect((await listForwards(pair.api)).forwards.map((each) => each.spec)).toEqual([spec]);
         pair.shim.child.kill('SIGCONT');
@@ -68,10 +68,12 @@ describe('a peer that is stopped (SIGSTOP)', () => {
         client.destroy();
         await until('the forward to work', () => roundTrip(port, 'again').catch(() => false as const));
 
+        const silentBefore = said(pair.shim, DEAD);
+        const endsBefore = linkEnds(pair.host);
         pair.host.child.kill('SIGSTOP');
-        await until('the shim to give the link up', () => pair.shim.stderr().includes(DEAD));
+        await until('the shim to give the link up', () => said(pair.shim, DEAD) > silentBefore);
         pair.host.child.kill('SIGCONT');
-        await until('another link', () => linkEnds(pair.host) > 1);
+        await until('the host to see the end of the link', () => linkEnds(pair.host) > endsBefore);
         await pair.linked();
         await until('the forward to work', () => roundTrip(port, 'again').catch(() => false as const));
       }),
@@ -82,21 +84,16 @@ describe('a host agent that was stopped itself', () => {
   it.concurrent.each(lanesAndEngines.filter(([lane]) => lane === 'multiplexed'))(
     'does not take what it has slept through for silence: %s lane, %s engine',
     async (lane, engine) =>
-      withPair(
-        lane,
-        engine,
-        { shim: ['--heartbeat', '60', ...ONE_WORKER], host: SLOWER_BEAT },
-        async (pair) => {
-          await until('a measured round trip', async () => (await vm(pair)).rttMs !== undefined);
-          pair.host.child.kill('SIGSTOP');
-          await delay(3_000); // more than three intervals, and a jump
-          pair.host.child.kill('SIGCONT');
-          // Longer than a silent peer would be given now.
-          await delay(2_000);
-          expect((await vm(pair)).up).toBe(true);
-          expect(linkEnds(pair.host)).toBe(0);
-        },
-      ),
+      withPair(lane, engine, { shim: ['--heartbeat', '60', ...ONE_WORKER], host: BEAT }, async (pair) => {
+        await until('a measured round trip', async () => (await vm(pair)).rttMs !== undefined);
+        pair.host.child.kill('SIGSTOP');
+        await delay(3_000); // more than three intervals, and a jump
+        pair.host.child.kill('SIGCONT');
+        // Longer than a silent peer would be given now.
+        await delay(2_000);
+        expect((await vm(pair)).up).toBe(true);
+        expect(linkEnds(pair.host)).toBe(0);
+      }),
   );
 });
 
@@ -104,7 +101,7 @@ describe('a link whose windows are full', () => {
   it.concurrent.each(lanesAndEngines.filter(([lane]) => lane === 'multiplexed'))(
     'lives: %s lane, %s engine',
     async (lane, engine) =>
-      withPair(lane, engine, { shim: SLOWER_BEAT, host: SLOWER_BEAT }, async (pair, open) => {
+      withPair(lane, engine, { shim: BEAT, host: BEAT }, async (pair, open) => {
         const block = Buffer.alloc(256 * 1024);
         const source = await serveStreams((socket) => {
           const more = (): void => {

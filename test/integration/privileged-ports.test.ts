@@ -56,6 +56,11 @@ describe.each(engines)('a port that is denied, %s engine', (engine) => {
       if (host.child.exitCode !== null) throw new Error(host.stderr());
       return host.stderr().includes('the host agent is ready');
     });
+    // He may have any other port, whatever else the engine asks of the system for it.
+    for (const protocol of ['tcp', 'udp'])
+      expect(
+        (await callApi(api, 'POST', { spec: `${protocol}:127.0.0.1:0:${protocol}:127.0.0.1:80` })).status,
+      ).toBe(201);
     const spec = 'tcp:127.0.0.1:81:tcp:127.0.0.1:80';
     const { status, body } = await callApi(api, 'POST', { spec });
     expect([status, body]).toEqual([

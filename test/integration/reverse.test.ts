@@ -6,9 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listForwards } from '../helpers/api.ts';
 import { Pair, runPortferry, until } from '../helpers/processes.ts';
 import { exposeReverse, reverseSpec } from '../helpers/reverse.ts';
-import { refuses, roundTrip } from '../helpers/stream-client.ts';
+import { connectTo, readAll, refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
 import { tcpEcho } from '../helpers/tcp-echo.ts';
+
+/** A client is reset after 5 s. */
+const WAIT_MS = 4_500;
 
 const dir = mkdtempSync(join(tmpdir(), 'portferry-'));
 let echo: StreamServer;
@@ -61,8 +64,15 @@ describe('a reverse forward', () => {
           () => false,
         );
       await pair.host.kill('SIGKILL');
+      const client = await connectTo(port);
+      const waiting = readAll(client).catch((error: Error) => error.message);
+      const begun = performance.now();
+      client.end('who waits is served');
       pair.startHost();
       await pair.linked();
+      const waited = performance.now() - begun;
+      if (waited < WAIT_MS) expect(`${await waiting}`).toBe('who waits is served');
+      else console.log(`the host agent took ${waited.toFixed(0)} ms: longer than any client waits`);
       await until('it to work with another host agent', works);
       await pair.shim.kill('SIGKILL');
       expect(await refuses(port)).toBe(true);

@@ -42,20 +42,26 @@ class Chardev {
 }
 
 describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
-  const group = new ProcessGroup();
-  const api = join(group.dir, 'api.sock');
-  const url = `serial+unix://${group.dir}/chardev`;
+  let group: ProcessGroup;
+  let api: string;
   let terminal: PseudoTerminal;
   let chardev: Chardev;
   let shim: Running;
   let host: Running;
-  const published = new Published(api);
+  let published: Published;
 
   const startShim = () => group.start('vm-shim', '--listen', `serial://${terminal.path}`);
-  const startHost = () => group.start('host-agent', ...ONE_WORKER, '--connect', url, '--api', api);
+  const startHost = () =>
+    group.start(
+      ...['host-agent', ...ONE_WORKER, '--api', api],
+      ...['--connect', `serial+unix://${group.dir}/chardev`],
+    );
   const linked = () => until('the link', async () => (await listForwards(api)).vms.every(({ up }) => up));
 
   beforeAll(async () => {
+    group = new ProcessGroup();
+    api = join(group.dir, 'api.sock');
+    published = new Published(api);
     const { openPseudoTerminal } = await import('../helpers/pseudo-terminal.ts');
     terminal = openPseudoTerminal();
     chardev = new Chardev(join(group.dir, 'chardev'), terminal);
@@ -66,8 +72,8 @@ describe.skipIf(whyNotLinux !== undefined)('serial:', () => {
     expect(vms[0]).toMatchObject({ lane: 'multiplexed' });
   });
   afterAll(async () => {
-    await group.close();
-    await published.close();
+    await group?.close();
+    await published?.close();
     chardev?.server.close();
     terminal?.close();
   });

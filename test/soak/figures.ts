@@ -1,5 +1,6 @@
 /** What the programs use, sampled while all comes and goes, and whether it stays the same. */
 import { descriptorKinds } from '../helpers/bound-ports.ts';
+import { median } from '../helpers/median.ts';
 import { mib, residentBytes } from '../helpers/process-figures.ts';
 
 export interface Sample {
@@ -40,6 +41,7 @@ export function sample(pid: number): Sample {
  * @returns figures for people @throws Error when there is more memory in the last than the tolerance allows
  */
 export function compareMemory(name: string, samples: readonly Sample[], tolerance: Tolerance): string {
+  if (samples.length < 3) throw new Error(`${name}: ${samples.length} samples are too few to compare`);
   const third = Math.floor(samples.length / 3);
   const before = medianMemory(samples.slice(third, 2 * third));
   const after = medianMemory(samples.slice(2 * third));
@@ -63,9 +65,4 @@ export function slopeOf(samples: readonly Sample[]): number {
 
 function medianMemory(samples: readonly Sample[]): number {
   return median(samples.map(({ memory }) => memory));
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? 0;
 }

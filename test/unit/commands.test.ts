@@ -1,6 +1,6 @@
 /** The command line without processes: what each command says of itself, and what it takes for wrong usage. */
 import { Command, CommanderError } from 'commander';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { addHostCommands } from '../../host-agent/main.ts';
 import { EXIT } from '../../shared/cli.ts';
 import { BridgeError } from '../../shared/errors.ts';
@@ -37,6 +37,9 @@ it.each(['host-agent', 'vm-shim', 'claim', 'expose', 'unexpose', 'list', 'token'
 );
 
 describe('wrong usage:', () => {
+  beforeAll(() => void vi.stubEnv('PORTFERRY_API', undefined));
+  afterAll(() => void vi.unstubAllEnvs());
+
   it.each([
     ['an unknown option', ['list', '--api', '/nowhere', '--nonsense'], '--nonsense'],
     ['a missing argument', ['expose', '--api', '/nowhere'], "'spec'"],
@@ -55,8 +58,21 @@ describe('wrong usage:', () => {
       ['vm-shim', '--listen', 'unix:///a', '--connect', 'unix:///b'],
       'either --listen',
     ],
+    ['no --api', ['list'], 'give --api <path>, or set PORTFERRY_API'],
+    ['an empty --api', ['expose', '80', '--api', ''], 'give --api <path>, or set PORTFERRY_API'],
+    [
+      'an empty --api to serve',
+      ['host-agent', '--connect', 'unix:///a', '--api', ''],
+      '--api names no socket',
+    ],
+    ['no name of a token file', ['token', ''], 'the name of the token file'],
     ['an unknown scheme', ['vm-shim', '--listen', 'pigeon://coop'], 'pigeon'],
     ['a tcp transport off loopback', ['vm-shim', '--listen', 'tcp://0.0.0.0:0'], 'loopback'],
+    [
+      'a claim of a reverse forward',
+      ['claim', 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:1', '--control', 'unix:///nowhere'],
+      'portferry expose --reverse',
+    ],
     ['a malformed claim', ['claim', 'sctp:1:2', '--control', 'unix:///nowhere'], 'sctp'],
   ])('%s', async (_name, args, said) => {
     const { error } = await run(...args);

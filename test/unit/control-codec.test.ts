@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import {
+  agreedFeatures,
   decodeControl,
   decodeHello,
   encodeControl,
@@ -49,6 +50,19 @@ describe('the hello', () => {
 
   it('says which version the peer speaks', () => {
     expect(() => decodeHello(encodeHello({ ...HELLO, version: 2 }))).toThrow(/version 2, we speak 1/);
+  });
+
+  it.each<[string[], string[]]>([
+    [[...HELLO.features], [...FEATURES]],
+    [
+      ['reverse', 'ping', 'control'],
+      ['control', 'ping', 'reverse'],
+    ],
+    [['reverse', 'claims', 'dedicated', 'spare-streams', 'reset'], ['reset']],
+    [['control', 'spare-streams'], ['control']],
+    [[], []],
+  ])('of %j, those are agreed on that we know and that have what they need', (listed, agreed) => {
+    expect([...agreedFeatures({ ...HELLO, features: listed })]).toEqual(agreed);
   });
 
   it('refuses one over the size limit before decoding it', () => {

@@ -216,6 +216,7 @@ describe('full notation', () => {
     ['tcp', 3, /host address is missing/],
     ['tcp:', 4, /host address is empty/],
     ['sctp:1.2.3.4:1:sctp:1.2.3.4:1', 0, /sctp is not supported/],
+    ['reverse:tcp:1.2.3.4:1:tcp:1.2.3.4:1', 0, /through the API of the host agent only/],
     ['TCP:1.2.3.4:1:tcp:1.2.3.4:1', 0, /expected tcp/],
     [' tcp:1.2.3.4:1:tcp:1.2.3.4:1', 0, /expected tcp/],
     ['tcp:1.2.3.4:1:udp:1.2.3.4:1', 14, /expected tcp as on the host/],

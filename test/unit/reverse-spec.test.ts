@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BridgeError } from '../../shared/errors.ts';
 import {
+  describePlace,
   formatReverseSpec,
   isReverse,
   type Place,
@@ -15,7 +16,9 @@ const tcp = (ip: string, port: number): Place => ({ protocol: 'tcp', ip, port })
 const reverse = (host: Place, vm: Place): ReverseSpec => ({ protocol: 'reverse', host, vm });
 
 const ip = fc.oneof(fc.ipV4(), fc.constantFrom('::1', 'fd00::2', '::'));
-const path = fc.string({ minLength: 1, maxLength: 40 }).map((name) => `/${name.replaceAll('\0', '')}x`);
+const path = fc
+  .array(fc.oneof(fc.string({ maxLength: 10 }), fc.constantFrom('@', '@vm:', 'user@1000/', ':', '/')))
+  .map((parts) => `/${parts.join('').replaceAll('\0', '')}x`);
 const placeFrom = (least: number): fc.Arbitrary<Place> =>
   fc.oneof(
     fc.record(
@@ -65,6 +68,20 @@ describe('the full notation of a reverse forward', () => {
 });
 
 describe('what the command line takes', () => {
+  it('is told apart at the name of the VM, whatever else the paths have', () => {
+    const bare = (place: Place): string => (place.protocol === 'unix' ? place.path : describePlace(place));
+    const name = fc.constantFrom('vm', 'build', 'a.b-c_1');
+    const withoutName = placeFrom(0).filter((place) => !/@[\w.-]+:/.test(bare(place)));
+    fc.assert(
+      fc.property(placeFrom(1), name, withoutName, (host, vm, place) => {
+        const text = `${host.protocol}:${bare(host)}@${vm}:${bare(place)}`;
+        fc.pre(!text.includes('?'));
+        const expected = { spec: parseReverseSpec(formatReverseSpec(reverse(host, place))), vm };
+        expect(parseCommandLineReverse(text)).toEqual({ ...expected, vm: vm === 'vm' ? undefined : vm });
+      }),
+    );
+  });
+
   it.each([
     ['tcp:127.0.0.1:5432@vm:5432', undefined, reverse(tcp('127.0.0.1', 5432), tcp('127.0.0.1', 5432))],
     ['tcp:127.0.0.1:5432@build:0', 'build', reverse(tcp('127.0.0.1', 5432), tcp('127.0.0.1', 0))],
@@ -74,6 +91,14 @@ describe('what the command line takes', () => {
       'unix:/run/db.sock@vm:/run/in.sock',
       undefined,
       reverse({ protocol: 'unix', path: '/run/db.sock' }, { protocol: 'unix', path: '/run/in.sock' }),
+    ],
+    [
+      'unix:/run/a@b:c.sock@vm:/run/user@1000/x.sock',
+      undefined,
+      reverse(
+        { protocol: 'unix', path: '/run/a@b:c.sock' },
+        { protocol: 'unix', path: '/run/user@1000/x.sock' },
+      ),
     ],
     ['reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:2', undefined, reverse(tcp('127.0.0.1', 1), tcp('127.0.0.1', 2))],
   ])('%s', (text, vm, spec) => {

@@ -3,15 +3,17 @@
  * every change, all that it wants; what is open and wanted stays open. They outlive a lost link for a while.
  */
 import { refusalOf, type WantedClaim } from '../../shared/claim-messages.ts';
-import { BridgeError } from '../../shared/errors.ts';
+import { BridgeError, messageOf } from '../../shared/errors.ts';
 import { isLoopback } from '../../shared/ip.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { ReverseMessage } from '../../shared/reverse-messages.ts';
 import { describePlace, formatReverseSpec, parseReverseSpec } from '../../shared/reverse-spec.ts';
+import { Waiters } from '../../shared/waiters.ts';
 import type { Stoppable } from '../data/incoming.ts';
 import { ReverseEntry } from '../data/reverse-entry.ts';
+import { Refusals } from './refusals.ts';
 
 /** How long ports stay open without a link to who wants them, milliseconds. */
 const GRACE_MS = 30_000;
@@ -37,6 +39,8 @@ interface Held {
   readonly asked: string;
   entry: ReverseEntry | undefined;
   dropped: boolean;
+  /** Its clients for whom there was no link. */
+  readonly clients: Waiters<ReverseLink>;
 }
 
 export class ReverseListeners {
@@ -45,7 +49,7 @@ export class ReverseListeners {
   /** By the instance of the host agent. */
   private readonly links = new Map<string, ReverseLink>();
   private readonly graces = new Map<string, NodeJS.Timeout>();
-  private readonly waiters = new Set<() => void>();
+  private readonly refusals = new Refusals();
   private closed = false;
   /** Ports are opened one after the other, behind those that close for them. */
   private turn: Promise<void> = Promise.resolve();
@@ -57,6 +61,7 @@ export class ReverseListeners {
   linkUp(link: ReverseLink): void {
     const owner = ownerOf(link);
     clearTimeout(this.graces.get(owner));
+    this.graces.delete(owner);
     this.links.set(owner, link);
     this.wakeClients();
   }
@@ -67,6 +72,7 @@ export class ReverseListeners {
     this.links.delete(owner);
     const { log, graceMs = GRACE_MS } = this.options;
     const end = (): void => {
+      this.graces.delete(owner);
       const theirs = [...this.held].filter((each) => each.owner === owner);
       if (theirs.length > 0)
         log.warn({ forwards: theirs.length }, `no link for ${graceMs / 1000} s: reverse forwards end`);
@@ -79,7 +85,9 @@ export class ReverseListeners {
   take(message: ReverseMessage, link: ReverseLink): void {
     if (message.type !== 'reverse')
       throw new BridgeError('PROTOCOL', `control message "${message.type}" is not for a VM shim`);
+    if (this.closed) return; // the link outlives this by what the host agent takes to release claims
     const owner = ownerOf(link);
+    if (this.links.get(owner) !== link) return; // a newer one says what is wanted
     const wanted = message.forwards.map((each) => ({ ...each, spec: canonical(each.spec) }));
     const kept = new Set<Held>();
     const missing = wanted.filter((each) => {
@@ -100,10 +108,9 @@ export class ReverseListeners {
 
   /** Lets nobody in any more. */
   async close(): Promise<void> {
+    this.closed = true;
     for (const timer of this.graces.values()) clearTimeout(timer);
     for (const held of [...this.held]) this.drop(held);
-    this.closed = true;
-    this.wakeClients();
     await this.turn;
   }
 
@@ -114,7 +121,7 @@ export class ReverseListeners {
   }
 
   private add({ id, spec }: WantedClaim, owner: string): void {
-    const held: Held = { id, owner, asked: spec, entry: undefined, dropped: false };
+    const held: Held = { id, owner, asked: spec, entry: undefined, dropped: false, clients: new Waiters() };
     this.held.add(held);
     this.turn = this.turn.then(() => (held.dropped ? undefined : this.open(held)));
   }
@@ -127,18 +134,29 @@ export class ReverseListeners {
       const entry = await ReverseEntry.open(spec, { limit, running, log, whenUp, id: () => held.id });
       if (held.dropped) return await entry.close();
       held.entry = entry;
+      this.refusals.forget(held.asked);
     } catch (error) {
-      this.held.delete(held);
-      log.warn({ spec: held.asked }, `not published in this VM: ${(error as Error).message}`);
-      if (!held.dropped)
-        this.links.get(held.owner)?.send({ type: 'reverse-refused', ...refusalOf(held.id, error) });
-      return;
+      return this.refuse(
+        held,
+        error instanceof BridgeError ? error : new BridgeError('IO', messageOf(error)),
+      );
     }
     const { vm } = held.entry.spec;
     const fields = { spec: nameOf(held) };
     if (vm.protocol === 'unix' || isLoopback(vm.ip)) log.info(fields, 'published in this VM');
     else log.warn(fields, `published in this VM, and reachable by others at ${describePlace(vm)}`);
     this.grant(held);
+  }
+
+  private async refuse(held: Held, plain: BridgeError): Promise<void> {
+    const { error, known } = await this.refusals.explain(held.asked, plain);
+    this.held.delete(held);
+    this.options.log[known ? 'debug' : 'warn'](
+      { spec: held.asked },
+      `not published in this VM: ${error.message}`,
+    );
+    if (!held.dropped)
+      this.links.get(held.owner)?.send({ type: 'reverse-refused', ...refusalOf(held.id, error) });
   }
 
   private grant({ id, entry, owner }: Held): void {
@@ -149,6 +167,7 @@ export class ReverseListeners {
   private drop(held: Held): void {
     held.dropped = true;
     this.held.delete(held);
+    held.clients.failAll(noLonger());
     const { entry } = held;
     if (entry === undefined) return;
     this.options.log.info({ spec: nameOf(held) }, 'no longer published in this VM');
@@ -156,32 +175,25 @@ export class ReverseListeners {
   }
 
   private wakeClients(): void {
-    for (const waiter of [...this.waiters]) waiter();
+    for (const { owner, clients } of this.held) {
+      const link = this.links.get(owner);
+      if (link !== undefined) clients.giveAll(link);
+    }
   }
 
   /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK or CANCELLED */
-  private whenUp(held: Held): Promise<ReverseLink> {
-    const { waitMs = WAIT_MS } = this.options;
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const link = this.links.get(held.owner);
-        if (link === undefined && !this.closed) return;
-        settle();
-        if (link === undefined) reject(new BridgeError('CANCELLED', 'the VM shim is stopping'));
-        else resolve(link);
-      };
-      const settle = (): void => {
-        clearTimeout(timer);
-        this.waiters.delete(look);
-      };
-      const timer = setTimeout(() => {
-        settle();
-        reject(new BridgeError('NO_LINK', `no link to the host agent for ${waitMs / 1000} s`));
-      }, waitMs);
-      this.waiters.add(look);
-      look();
-    });
+  private async whenUp(held: Held): Promise<ReverseLink> {
+    const { waitMs: ms = WAIT_MS } = this.options;
+    const link = this.links.get(held.owner);
+    if (link !== undefined) return link;
+    if (held.dropped) throw noLonger();
+    const late = () => new BridgeError('NO_LINK', `no link to the host agent for ${ms / 1000} s`);
+    return held.clients.wait({ ms, late });
   }
+}
+
+function noLonger(): BridgeError {
+  return new BridgeError('CANCELLED', 'it is no longer published in this VM');
 }
 
 function ownerOf({ peer }: ReverseLink): string {

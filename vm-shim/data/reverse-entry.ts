@@ -9,7 +9,6 @@ import type { Link } from '../../shared/link/link.ts';
 import type { LinkedSocket } from '../../shared/link/linked-socket.ts';
 import { SharedCounters } from '../../shared/link/shared-counters.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { explain } from '../../shared/ports/diagnosis/explain.ts';
 import type { StreamReservation } from '../../shared/ports/reservation.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
@@ -43,19 +42,15 @@ export class ReverseEntry {
     reservation.start((socket) => void this.serve(socket));
   }
 
-  /** Begins to accept clients. @throws BridgeError as reserveTcp and reserveUnix do, with who is in the way */
+  /** Begins to accept clients. @throws BridgeError as reserveTcp and reserveUnix do */
   static async open(spec: ReverseSpec, options: ReverseEntryOptions): Promise<ReverseEntry> {
     const { vm } = spec;
     const { log } = options;
-    try {
-      const reservation = await (vm.protocol === 'unix'
-        ? reserveUnix({ path: vm.path, log })
-        : reserveTcp({ ip: vm.ip, port: vm.port, log }));
-      const place: Place = vm.protocol === 'unix' ? vm : { ...vm, port: reservation.port };
-      return new ReverseEntry({ ...spec, vm: place }, reservation, options);
-    } catch (error) {
-      throw error instanceof BridgeError ? await explain(error) : error;
-    }
+    const reservation = await (vm.protocol === 'unix'
+      ? reserveUnix({ path: vm.path, log })
+      : reserveTcp({ ip: vm.ip, port: vm.port, log }));
+    const place: Place = vm.protocol === 'unix' ? vm : { ...vm, port: reservation.port };
+    return new ReverseEntry({ ...spec, vm: place }, reservation, options);
   }
 
   /** Lets nobody in any more; connections go on. */

@@ -11,6 +11,7 @@ import { BYTES_UP } from '../../../shared/platform/linux/relay.ts';
 import { PLAIN_TCP, PLAIN_UNIX } from '../../../shared/platform/linux/side.ts';
 import type { ChannelEnd } from '../../../shared/relay/channel-end.ts';
 import { Connection } from '../../../shared/relay/connection.ts';
+import { decodeDetails } from '../../../shared/stream-details.ts';
 import type { ForwardListener } from './forward-listener.ts';
 import { MAX_PEER_BYTES, writePeer } from './peer-address.ts';
 
@@ -55,7 +56,7 @@ export class ChannelConnection {
       this.client.feed(this.dial.open(this.forward.target, this.details));
     } catch (error) {
       const reason = error instanceof BridgeError ? error : new BridgeError('IO', 'internal error');
-      this.forward.dialFailed(reason.message, reason.errno);
+      this.failed(reason.errno, reason.message);
       this.connection.dialFailed(reason);
     }
   }
@@ -75,8 +76,13 @@ export class ChannelConnection {
 
   private answered(errno: number, end: ChannelEnd): void {
     if (errno === 0) return this.connection.dialled(end);
-    this.forward.dialFailed(`the shim could not reach it: ${errnoName(errno)}`, errno);
+    this.failed(errno, `the shim could not reach it: ${errnoName(errno)}`);
     this.connection.dialFailed(new BridgeError('DIAL_FAILED', errnoName(errno), { errno }));
+  }
+
+  private failed(errno: number, why: string): void {
+    const { client } = decodeDetails(this.details, 0, this.details.length);
+    this.forward.dialFailed(errno, why, client);
   }
 }
 

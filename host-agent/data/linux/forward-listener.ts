@@ -1,18 +1,19 @@
-import { type Destination, decodeDestination } from '../../../shared/destination.ts';
+import { type Destination, decodeDestination, describeDestination } from '../../../shared/destination.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
+import { dialCode } from '../../../shared/link/dial-error.ts';
+import { SharedCounters } from '../../../shared/link/shared-counters.ts';
 import type { Pace } from '../../../shared/pace.ts';
 import { AcceptLoop, type AcceptOwner } from '../../../shared/platform/linux/accept-loop.ts';
 import type { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import type { WorkerLink } from '../../../shared/platform/linux/mux/worker-links.ts';
 import type { Reactor } from '../../../shared/platform/linux/reactor.ts';
-import { RelayCells } from '../../../shared/platform/linux/relay.ts';
 import type { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import { RateLimit } from '../../../shared/rate-limit.ts';
 import type { RelayCounters } from '../../../shared/relay/connection.ts';
 import { IdleWatch, type Watched } from '../../../shared/relay/idle-watch.ts';
 import { sweepMs } from '../../../shared/relay/udp-flows.ts';
-import { encodeFields } from '../../../shared/stream-details.ts';
+import { type ClientAddress, encodeFields } from '../../../shared/stream-details.ts';
 import { proxyHeader } from '../proxy-header.ts';
 import { ChannelConnection } from './channel-connection.ts';
 import { EarlyGuess } from './early-guess.ts';
@@ -122,7 +123,7 @@ export class ForwardListener implements AcceptOwner {
       },
       owner: this,
     });
-    this.relayed = new RelayCells(this.counters);
+    this.relayed = new SharedCounters(this.counters);
     const { idleTimeout } = order.settings;
     if (idleTimeout !== undefined) this.watchIdle(idleTimeout * 1000);
     this.accept(accepting);
@@ -171,10 +172,15 @@ export class ForwardListener implements AcceptOwner {
     this.counters[PAUSES]!++;
   }
 
-  dialFailed(why: string, errno: number): void {
+  /** A client was not carried. @param client where it came from, if that is an IP address */
+  dialFailed(errno: number, why: string, client: ClientAddress | undefined): void {
     this.counters[DIAL_FAILURES]!++;
     if (this.settings.wait !== undefined) this.context.dialFailed(this.id, errno);
-    this.context.log.info({ forward: this.name }, `a client was reset: ${why}`);
+    const fields = { forward: this.name, client, code: dialCode(errno) };
+    this.context.log.info(
+      fields,
+      `a client was reset: ${describeDestination(this.target)} in the VM: ${why}`,
+    );
   }
 
   released(connection: ServedClient, errno: number): void {

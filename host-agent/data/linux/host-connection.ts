@@ -4,6 +4,7 @@ import type { AbortedStream } from '../../../shared/platform/linux/aborted-strea
 import { COPY_BYTES } from '../../../shared/platform/linux/reactor.ts';
 import { BYTES_UP, Relay, type RelayOwner } from '../../../shared/platform/linux/relay.ts';
 import { PLAIN_TCP, PLAIN_UNIX, STREAM_MASK } from '../../../shared/platform/linux/side.ts';
+import { decodeIp } from '../../../shared/platform/linux/sockaddr.ts';
 import { RESULT_BYTES } from '../../../shared/preface.ts';
 import type { ForwardListener } from './forward-listener.ts';
 import type { HostPath } from './host-path.ts';
@@ -80,7 +81,7 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
   }
 
   protected override unreachable(errno: number, why: string): void {
-    this.source.dialFailed(why, errno);
+    this.source.dialFailed(errno, why, decodeIp(this.peer));
     this.relay.dialFailed(errno);
   }
 

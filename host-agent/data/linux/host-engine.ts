@@ -215,7 +215,7 @@ export class HostEngine {
   closeForward(id: number, now: boolean): Promise<void> {
     const served = this.forwards.get(id);
     if (served === undefined) return Promise.resolve();
-    this.sockets.stopListening(served.order.listenFd);
+    this.sockets.refuse(served.order.listenFd);
     return new Promise((resolve) => {
       served.closed = resolve;
       for (const index of this.pool.broadcast({ type: 'close-forward', id, now })) served.waiting.add(index);

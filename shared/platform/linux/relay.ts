@@ -11,7 +11,6 @@
 import { ERRNO } from '../../errors.ts';
 import type { Pace } from '../../pace.ts';
 import { encodeResult } from '../../preface.ts';
-import type { RelayCounters } from '../../relay/connection.ts';
 import { type Action, type Event, nextStep, type State } from '../../relay/connection-table.ts';
 import type { AbortedStream } from './aborted-stream.ts';
 import { EPOLLOUT } from './constants.ts';
@@ -19,34 +18,9 @@ import { Direction, type DirectionOwner } from './direction.ts';
 import { isHangUp, type Reactor } from './reactor.ts';
 import { Side, type SideKind, type SideOwner } from './side.ts';
 
-/** Elements of a relay's counters. */
+/** Elements of a relay's counters, those of SharedCounters. */
 export const BYTES_UP = 0;
 export const BYTES_DOWN = 1;
-
-/** The counters of a relay, as a Connection counts. */
-export class RelayCells implements RelayCounters {
-  private readonly cells: Float64Array;
-
-  constructor(cells: Float64Array) {
-    this.cells = cells;
-  }
-
-  get bytesUp(): number {
-    return this.cells[BYTES_UP]!;
-  }
-
-  set bytesUp(bytes: number) {
-    this.cells[BYTES_UP] = bytes;
-  }
-
-  get bytesDown(): number {
-    return this.cells[BYTES_DOWN]!;
-  }
-
-  set bytesDown(bytes: number) {
-    this.cells[BYTES_DOWN] = bytes;
-  }
-}
 
 /** What a relay leaves to those who made it. */
 export interface RelayOwner {

@@ -3,7 +3,11 @@
  * (socket(7), SO_ATTACH_FILTER; linux/filter.h). It is attached before bind, so nobody has ever connected or sent to a
  * port whose request is then refused; a client that tries repeats its SYN a second later. Accepted sockets inherit a
  * listener's filter, but none is accepted while there is one.
+ *
+ * Some kernels (6.18 was seen to) let only who has CAP_NET_ADMIN attach one to a TCP socket. Without it a client that comes
+ * before all ports of its request are bound waits in the backlog, and is reset when that request is refused.
  */
+import { ERRNO } from '../../errors.ts';
 import type { Arena, Piece } from './arena.ts';
 import { SO_ATTACH_FILTER, SO_DETACH_FILTER, SOL_SOCKET } from './constants.ts';
 import { systemError } from './errno.ts';
@@ -28,11 +32,16 @@ export class ReservationFilter {
     this.program.bytes.writeBigUInt64LE(BigInt(instruction.address), PROGRAM.instructions);
   }
 
-  /** From now on the kernel drops what comes. @param name of the port, for errors. @throws BridgeError as systemError */
+  /**
+   * From now on the kernel drops what comes, if it lets us have that.
+   * @param name of the port, for errors
+   * @throws BridgeError as systemError
+   */
   attach(fd: number, name: string): void {
     const { address, bytes } = this.program;
-    if (this.libc.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, address, bytes.length) < 0)
-      throw systemError('setsockopt (SO_ATTACH_FILTER)', name, this.libc.errno());
+    if (this.libc.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, address, bytes.length) === 0) return;
+    const errno = this.libc.errno();
+    if (errno !== ERRNO.EPERM) throw systemError('setsockopt (SO_ATTACH_FILTER)', name, errno);
   }
 
   /** From now on the port answers. */

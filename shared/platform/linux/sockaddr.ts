@@ -85,5 +85,7 @@ export function cidOf(sockaddr: Buffer): number | undefined {
 /** A zone is an interface's name or its number. */
 function scopeOf(zone: string): number {
   if (/^\d+$/.test(zone)) return Number(zone);
-  return networkInterfaces()[zone]?.find((each) => each.family === 'IPv6')?.scopeid ?? 0;
+  return (
+    networkInterfaces()[zone]?.find((each) => each.family === 'IPv6' && each.scopeid !== 0)?.scopeid ?? 0
+  );
 }

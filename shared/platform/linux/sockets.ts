@@ -91,6 +91,11 @@ export class Sockets {
    */
   stopListening(fd: number): void {
     this.setInt(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+    this.refuse(fd);
+  }
+
+  /** The same for a socket that is about to be closed: others that have SO_REUSEADDR can have its port already. */
+  refuse(fd: number): void {
     this.libc.shutdown(fd, SHUT_RD); // ENOTCONN says that it does not listen already
   }
 

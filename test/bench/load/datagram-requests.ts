@@ -1,4 +1,4 @@
-import { median } from '../statistics.ts';
+import { median } from '../../helpers/median.ts';
 import type { Network } from './network.ts';
 import { runUntil } from './run-until.ts';
 import { ECHO, INDEX_AT, KIND_AT, NUMBER_AT } from './words.ts';

@@ -1,5 +1,5 @@
 /** Closed-loop HTTP requests: one is outstanding on each connection. */
-import { median } from '../statistics.ts';
+import { median } from '../../helpers/median.ts';
 import type { Connection, ConnectionHandler, Network } from './network.ts';
 import { runUntil } from './run-until.ts';
 import { ANSWER, LAST_ANSWER, LAST_REQUEST, REQUEST } from './words.ts';

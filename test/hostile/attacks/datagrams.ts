@@ -5,11 +5,10 @@ import { until } from '../../helpers/processes.ts';
 import { type UdpPeer, udpPeer } from '../../helpers/udp-peer.ts';
 import type { Attack } from '../attack.ts';
 import { withShim } from '../evil-shim.ts';
-import { dataFrame, frame, u32, u64 } from '../raw-link.ts';
+import { dataFrame, frame, GRANTED, u32, u64 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const MIB = 1024 * 1024;
-const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
 const FLAG_ENDED = 2;
 /** As docs/architecture.md has it. */
 const MOST_FLOWS = 1_024;

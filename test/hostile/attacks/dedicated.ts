@@ -6,10 +6,8 @@ import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOfNew } from '../../helpers/stream-client.ts';
 import type { Attack } from '../attack.ts';
 import { withShim } from '../evil-shim.ts';
-import { frame, u32 } from '../raw-link.ts';
+import { frame, GRANTED, u32 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
-
-const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
 
 async function resets(scene: Scene, clients: number): Promise<string> {
   const fates = await Promise.all(Array.from({ length: clients }, () => fateOfNew(scene.dedicatedTcp)));

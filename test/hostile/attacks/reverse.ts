@@ -4,27 +4,13 @@ import { pack, unpack } from 'msgpackr';
 import { COMMAND } from '../../../shared/mux/frame.ts';
 import { callApi } from '../../helpers/api.ts';
 import { until } from '../../helpers/processes.ts';
+import { tcpDestination, unixDestination } from '../../helpers/vpnkit-peer.ts';
 import type { Attack } from '../attack.ts';
 import { controlFrame, FEATURES, frame, type RawLink, u32, u64 } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
 const CHANNELS = 300;
 const PORT_IN_VM = 7_777;
-
-/** docs/protocol.md */
-function tcpDestination(port: number): Buffer {
-  const bytes = Buffer.from([1, 4, 0, 127, 0, 0, 1, 0, 0]);
-  bytes.writeUInt16LE(port, 7);
-  return bytes;
-}
-
-function unixDestination(path: string): Buffer {
-  const bytes = Buffer.from(path);
-  const head = Buffer.alloc(3);
-  head[0] = 3;
-  head.writeUInt16LE(bytes.length, 1);
-  return Buffer.concat([head, bytes]);
-}
 
 /** An Open, for a client that nobody knows. @param id of the reverse forward; without one there are no details */
 function open(channel: number, destination: Buffer, id?: number): Buffer {

@@ -6,10 +6,9 @@ import { descriptorKinds } from '../../helpers/bound-ports.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOf, fateOfNew } from '../../helpers/stream-client.ts';
 import type { Attack } from '../attack.ts';
-import { dialUnix, FEATURES, type RawLink } from '../raw-link.ts';
+import { dialUnix, FEATURES, GRANTED, type RawLink } from '../raw-link.ts';
 import type { Scene } from '../scene.ts';
 
-const GRANTED = Buffer.from([0x50, 0xfe, 1, 0, 0, 0, 0, 0]);
 const EARLY = Buffer.from('early');
 const HEAD_BYTES = 22;
 /** As docs/architecture.md has them: kept ready, and not yet known for what they are. */

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { afterAll, expect, it } from 'vitest';
 import { listForwards } from '../../helpers/api.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { loopback, unixSpec, until } from '../../helpers/processes.ts';
 import { type ProxyHeader, readProxyHeader } from '../../helpers/proxy-protocol.ts';
 import {
@@ -115,7 +116,7 @@ export function options(carrier: Carrier): void {
       fates.push(fateOf(socket));
       socket.write('hi');
     });
-    const { port: echo } = await tcpEcho();
+    const { port: echo } = await container((socket) => void socket.pipe(socket));
     const published = await carrier.pair.expose(`${loopback('tcp', port)}?idle-timeout=1`);
     const unhurried = await carrier.pair.expose(`${loopback('tcp', echo)}?idle-timeout=600`);
     const patient = await client(unhurried.port);
@@ -163,9 +164,7 @@ export function options(carrier: Carrier): void {
   });
 
   it('refuses clients while the container refuses, and holds the port where it can', async () => {
-    const first = await tcpEcho();
-    const { port } = first;
-    await first.close();
+    const port = await lastingPort();
     const published = await carrier.pair.expose(`${loopback('tcp', port)}?wait=listening`);
     const stateIs = (state: string) =>
       until(`it to be ${state}`, async () => (await forwardOf(published.spec)).state === state);

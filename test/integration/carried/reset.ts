@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { descriptorCount, NO_PROC } from '../../helpers/process-figures.ts';
-import { loopback, until } from '../../helpers/processes.ts';
+import { logLines, loopback, until } from '../../helpers/processes.ts';
 import { resettingServer } from '../../helpers/resetting-server.ts';
 import {
   connectTo,
@@ -126,18 +127,27 @@ export function resets(carrier: Carrier): void {
   });
 
   it('where the container port is closed a client is reset, and gets no byte and no end', async () => {
-    const gone = await tcpEcho();
-    await gone.close();
-    const { spec, port } = await carrier.pair.expose(loopback('tcp', gone.port));
+    const gone = await lastingPort();
+    const { spec, port } = await carrier.pair.expose(loopback('tcp', gone));
     const fates = await Promise.all(
       Array.from({ length: 10 }, (_, i) => fateOfNew(port, i % 2 === 0 ? 'anybody there?' : '')),
     );
     expect(fates).toEqual(Array.from({ length: 10 }, () => ({ how: 'ECONNRESET', bytes: 0 })));
     await carrier.pair.quiet(spec);
     expect(await carrier.pair.stats(spec)).toMatchObject({ connections: 10, dial_failures: 10 });
+    const said = () =>
+      logLines(carrier.pair.host.stderr()).filter(
+        ({ forward, msg }) => forward === spec && msg?.startsWith('a client was reset: '),
+      );
+    const lines = await until('a line for each', () => said().length === 10 && said());
+    for (const { client, code, msg } of lines) {
+      expect(code).toBe('DIAL_REFUSED');
+      expect(client).toMatchObject({ ip: '127.0.0.1', port: expect.any(Number) });
+      expect(msg).toContain(`: tcp 127.0.0.1:${gone} in the VM: `);
+    }
 
     // The port opens later: the same forward works.
-    containers.push(await tcpEcho(gone.port));
+    containers.push(await tcpEcho(gone));
     expect(await roundTrip(port, 'now there is')).toBe('now there is');
   });
 

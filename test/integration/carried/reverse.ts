@@ -3,6 +3,8 @@ import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { callApi } from '../../helpers/api.ts';
+import { digestServer } from '../../helpers/digest-server.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { until } from '../../helpers/processes.ts';
 import { exposeReverse, reverseSpec } from '../../helpers/reverse.ts';
 import {
@@ -15,7 +17,7 @@ import {
 } from '../../helpers/stream-client.ts';
 import { type StreamServer, serveStreams } from '../../helpers/stream-server.ts';
 import { tcpEcho } from '../../helpers/tcp-echo.ts';
-import { digestOf, receiveBytes, sendBytes } from '../../helpers/test-bytes.ts';
+import { digestOf, sendBytes } from '../../helpers/test-bytes.ts';
 import { type Carrier, SERVICES } from './carrier.ts';
 
 const TOTAL = 12_000_000;
@@ -29,9 +31,7 @@ export function reverseForwards(carrier: Carrier): void {
   beforeAll(async () => {
     mkdirSync(SERVICES);
     echo = await tcpEcho();
-    digest = await serveStreams((socket) => {
-      void receiveBytes(socket).then(({ digest }) => socket.end(digest));
-    });
+    digest = await digestServer();
   });
 
   afterAll(async () => {
@@ -66,9 +66,7 @@ export function reverseForwards(carrier: Carrier): void {
     const end = fateOf(theirs!);
     other.resetAndDestroy();
     expect((await end).how).toBe('ECONNRESET');
-    const gone = await serveStreams(() => {});
-    await gone.close();
-    const nobody = await exposeReverse(carrier.pair, reverseSpec(gone.port));
+    const nobody = await exposeReverse(carrier.pair, reverseSpec(await lastingPort()));
     expect((await fateOfNew(nobody.port)).how).toBe('ECONNRESET');
     await until('it to be counted', async () => (await carrier.pair.stats(nobody.spec)).dial_failures === 1);
   });

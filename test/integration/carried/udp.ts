@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
 import { callApi } from '../../helpers/api.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { descriptorCount, NO_PROC } from '../../helpers/process-figures.ts';
 import { hostPort, loopback, until } from '../../helpers/processes.ts';
 import { type UdpPeer, udpEcho, udpPeer } from '../../helpers/udp-peer.ts';
@@ -95,10 +96,9 @@ export function datagrams(carrier: Carrier): void {
   });
 
   it('a container port that is closed harms no other flow, and is served once it opens', async () => {
-    const gone = await udpEcho();
-    await gone.close();
+    const gone = await lastingPort();
     const healthy = await publish((await track(udpEcho())).port);
-    const closed = await publish(gone.port);
+    const closed = await publish(gone);
     const one = await track(udpPeer());
     const two = await track(udpPeer());
     for (let i = 0; i < 20; i++) {
@@ -108,13 +108,13 @@ export function datagrams(carrier: Carrier): void {
       expect(answer.toString()).toBe(`kept ${i}`);
     }
     expect(two.received).toEqual([]);
-    await track(udpEcho(gone.port));
+    await track(udpEcho(gone));
     await untilAnswered(two, closed.port, 'now it is open');
     await untilAnswered(one, healthy.port, 'as before');
   });
 
   it('a container that is started anew goes on with the flows that there are', async () => {
-    const first = await udpEcho();
+    const first = await track(udpEcho(await lastingPort()));
     const { spec, port } = await publish(first.port);
     const client = await track(udpPeer());
     await untilAnswered(client, port, 'first');

@@ -2,8 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Measure } from '../../bench/measures.ts';
 import type { Outcome } from '../../bench/round.ts';
-import { median, spread } from '../../bench/statistics.ts';
+import { spread } from '../../bench/statistics.ts';
 import { markdown, tableOf } from '../../bench/table.ts';
+import { median } from '../../helpers/median.ts';
 
 const speed: Measure = {
   name: 'speed',

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ApiClient } from '../../../host-agent/client/api-client.ts';
+import { ApiClient, unreachable } from '../../../host-agent/client/api-client.ts';
 import { formatList } from '../../../host-agent/client/format-list.ts';
 import { serveApi } from '../../../host-agent/control/api.ts';
 import { ForwardTable } from '../../../host-agent/control/forward-table.ts';
@@ -43,14 +43,19 @@ afterAll(async () => {
 });
 
 /** A raw call, for what the client never sends. */
-function call(method: string, url: string, body = ''): Promise<{ status: number; code: string }> {
+function call(
+  method: string,
+  url: string,
+  body = '',
+): Promise<{ status: number; code: string; message: string }> {
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: path, method, path: url }, (response) => {
+    const headers = { 'content-length': Buffer.byteLength(body) }; // which Node leaves out for DELETE
+    const sent = request({ socketPath: path, method, path: url, headers }, (response) => {
       let text = '';
       response.on('data', (chunk) => {
         text += chunk;
       });
-      response.on('end', () => resolve({ status: response.statusCode!, code: JSON.parse(text).code }));
+      response.on('end', () => resolve({ status: response.statusCode!, ...JSON.parse(text) }));
     });
     sent.on('error', reject);
     sent.end(body);
@@ -66,7 +71,7 @@ describe('the API', () => {
 
   it('says so when a request is too large', async () => {
     const spec = 'x'.repeat(200_000);
-    expect(await call('POST', '/v1/forwards', JSON.stringify({ spec }))).toEqual({
+    expect(await call('POST', '/v1/forwards', JSON.stringify({ spec }))).toMatchObject({
       status: 400,
       code: 'BAD_REQUEST',
     });
@@ -99,10 +104,33 @@ describe('the API', () => {
     ['POST', '/v1/forwards', 'not json', 400, 'BAD_REQUEST'],
     ['POST', '/v1/forwards', '[]', 400, 'BAD_REQUEST'],
     ['POST', '/v1/forwards', '{"spec":5}', 400, 'BAD_REQUEST'],
-    ['POST', '/v1/forwards', '{}', 400, 'BAD_SPEC'],
+    ['POST', '/v1/forwards', '{"spec":""}', 400, 'BAD_SPEC'],
     ['POST', '/v1/forwards', `{"spec":"${'x'.repeat(70_000)}"}`, 400, 'BAD_REQUEST'],
   ])('answers %s %s %.20s with %i', async (method, url, body, status, code) => {
-    expect(await call(method, url, body)).toEqual({ status, code });
+    expect(await call(method, url, body)).toMatchObject({ status, code });
+  });
+
+  it.each([
+    ['POST', {}, '"spec" is missing'],
+    ['DELETE', {}, '"spec" is missing'],
+    ['POST', { spec: null }, '"spec" has to be a string, not null'],
+    ['POST', { spec: SPEC, vm: 5 }, '"vm" has to be a string, not 5'],
+    ['POST', { spec: SPEC, vn: 'a' }, 'POST knows no key "vn", only "spec", "vm"; did you mean "vm"?'],
+    ['POST', { spec: SPEC, vm: 'a', foo: 1 }, 'POST knows no key "foo"'],
+    ['POST', { spec: SPEC, vm: 'a', now: true }, 'POST knows no key "now", only "spec", "vm"'],
+    ['DELETE', { spec: SPEC, VM: 'b' }, 'DELETE knows no key "VM", only "spec", "vm", "now"'],
+    ['DELETE', { spec: SPEC, now: 'yes' }, '"now" has to be true or false, not "yes"'],
+    ['DELETE', { spec: SPEC, now: 1 }, '"now" has to be true or false, not 1'],
+    ['DELETE', { spec: SPEC, now: null }, '"now" has to be true or false, not null'],
+  ])('refuses %s %j, and says what is expected', async (method, body, why) => {
+    ended = [];
+    const claim = await client.expose(SPEC, 'a');
+    const answer = await call(method, '/v1/forwards', JSON.stringify(body));
+    expect(answer).toMatchObject({ status: 400, code: 'BAD_REQUEST' });
+    expect(answer.message).toContain(why);
+    expect((await client.list()).forwards).toEqual([claim]);
+    expect(ended).toEqual([]);
+    await client.unexpose(SPEC, 'a', false);
   });
 
   it('an idle connection does not outlive the API', async () => {
@@ -123,6 +151,18 @@ describe('the API', () => {
     await expect(new ApiClient(join(dir, 'nobody')).list()).rejects.toMatchObject({
       code: 'NO_LINK',
       message: expect.stringMatching(/is portferry host-agent running/),
+    });
+  });
+
+  it("says that a directory is no socket, and what is another user's", async () => {
+    await expect(new ApiClient(dir).list()).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining(`${dir}: that is no socket`),
+    });
+    const denied = Object.assign(new Error('connect EACCES'), { code: 'EACCES' });
+    expect(unreachable(path, denied)).toMatchObject({
+      code: 'PERMISSION_DENIED',
+      message: expect.stringContaining('permission denied; the socket belongs to'),
     });
   });
 });

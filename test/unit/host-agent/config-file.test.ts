@@ -65,7 +65,10 @@ describe('the configuration file of the host agent', () => {
 
   it('has one URL for a VM', () => {
     expect(() => config({}, '[vm.a]\nconnect = "unix:///a"\nlisten = "unix:///b"')).toThrow(
-      /"a" has two URLs/,
+      /^pf.toml:3: VM "a" has two URLs: give it either connect or listen$/,
+    );
+    expect(() => config({}, '[vm.a]\nlane = "auto"')).toThrow(
+      /pf.toml:1: VM "a" has neither connect nor listen/,
     );
   });
 });

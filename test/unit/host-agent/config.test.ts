@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { hostConfig } from '../../../host-agent/config.ts';
 import { shimConfig } from '../../../vm-shim/config.ts';
@@ -54,6 +55,13 @@ describe('host-agent options', () => {
     expect(() => hostConfig({ ...vms, heartbeat: 'often' })).toThrow(/--heartbeat "often"/);
   });
 
+  it('takes the path of the API as it stands, or from the directory that it runs in', () => {
+    const connect = ['unix:///a'];
+    expect(hostConfig({ connect, api: '/run/api' }).api).toBe('/run/api');
+    expect(hostConfig({ connect, api: 'api' }).api).toBe(resolve('api'));
+    expect(() => hostConfig({ connect, api: `/${'x'.repeat(200)}` })).toThrow(/^"\/x+": a socket's path may/);
+  });
+
   it('knows the ports to choose from', () => {
     const connect = ['unix:///a'];
     expect(hostConfig({ connect }).portRange).toEqual({ first: 49_153, last: 65_535 });
@@ -63,8 +71,17 @@ describe('host-agent options', () => {
 
   it.each([
     [{}, /--connect <url>.*--listen <url>/],
-    [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs/],
-    [{ connect: ['a=unix:///a'], listen: ['a=unix:///b'] }, /"a" has two URLs/],
+    [{ connect: ['unix:///a', 'unix:///b'] }, /"default" has two URLs: name the VMs: --connect NAME=<url>$/],
+    [
+      { connect: ['a=unix:///a'], listen: ['a=unix:///b'] },
+      /"a" has two URLs: give it either connect or listen$/,
+    ],
+    [{ connect: ['unix:///a'], listen: ['unix:///b'] }, /"default" has two URLs: .*, or name the VMs/],
+    [{ connect: ['a=unix:///a', 'a=unix:///b'] }, /"a" has two URLs: a VM has one link$/],
+    [
+      { connect: ['a=unix:///a', 'b=unix:///a'] },
+      /VM "a" and VM "b" have the same URL to dial, unix:\/\/\/a/,
+    ],
     [{ connect: ['unix:///a'], control: ['b=unix:///c'] }, /VM "b", which has no/],
     [{ connect: ['what:///a'] }, /unknown scheme "what:"/],
     [{ connect: ['vsock://:1'] }, /says nobody to dial/],

@@ -93,15 +93,17 @@ describe('ForwardTable', () => {
     ])
       await expect(open.claim(again)).rejects.toMatchObject({
         code: 'PORT_IN_USE',
-        message: expect.stringContaining('Bind for 127.0.0.1:80 failed: port is already allocated: VM "'),
+        message:
+          'Bind for 127.0.0.1:80 failed: port is already allocated: VM "default" has 127.0.0.1:80 (published by api)',
       });
     await expect(
       open.claim(of('default', 'tcp:[::1],127.0.0.1:70-90:tcp:10.0.0.2:70-90')),
     ).rejects.toMatchObject({
-      message: expect.stringContaining('Bind for 127.0.0.1:80 failed: port is already allocated: VM "'),
+      message:
+        'Bind for 127.0.0.1:80 failed: port is already allocated: VM "default" has 127.0.0.1:80 (published by api)',
     });
     await expect(open.claim(of('default', 'tcp:0.0.0.0:80:tcp:10.0.0.2:80'))).rejects.toMatchObject({
-      message: expect.stringContaining('Bind for 0.0.0.0:80 failed: port is already allocated: VM "'),
+      message: expect.stringContaining(': VM "default" has 127.0.0.1:80, which 0.0.0.0:80 includes (pub'),
     });
     await open.claim(of('default', 'tcp:127.0.0.1:80-90:tcp:10.0.0.2:88')); // any one of these
     await open.claim(of('default', 'udp:127.0.0.1:80:udp:10.0.0.1:80'));
@@ -261,11 +263,14 @@ describe('ForwardTable', () => {
       return { resolved: spec, forward: { close: async (how) => void closed.push(how), stats: () => ({}) } };
     }, silentLogger());
     const spec = parseSpec('tcp:127.0.0.1:80:tcp:10.0.0.1:80');
-    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec });
+    const told: Array<string | undefined> = [];
+    const onReleased = (why?: BridgeError) => told.push(why?.code);
+    const claiming = slow.claim({ owner: 'api', lease: 'permanent', vm: 'default', spec, onReleased });
     await new Promise((resolve) => setImmediate(resolve));
     await slow.enforce(policyOf('ports = []'));
     finish();
     await expect(claiming).rejects.toMatchObject({ code: 'POLICY_DENIED' });
+    expect(told).toEqual(['POLICY_DENIED']);
     expect(closed).toHaveLength(1);
     expect(slow.list()).toEqual([]);
   });

@@ -36,11 +36,13 @@ function start(found: readonly SavedForward[], retryMs = 5): PermanentForwards {
   };
   permanent = new PermanentForwards({
     table: {
-      claim: (request) =>
-        table.claim(request).catch((error) => {
+      claim: (request) => {
+        if (request.spec.protocol === 'reverse') return new Promise(() => {}); // there is no link
+        return table.claim(request).catch((error) => {
           if (request.quiet !== true) loud++;
           throw error;
-        }),
+        });
+      },
       release: (claim, options) => table.release(claim, options),
     },
     state: { found, save },
@@ -144,6 +146,20 @@ describe('permanent forwards', () => {
     await permanent.restore();
     expect(permanent.failed().length).toBe(20);
     expect(loud).toBe(8);
+  });
+
+  it('that fail at the start are looked into, however many wait for the link before them', async () => {
+    const waiting = Array.from(
+      { length: 20 },
+      (_, index) => `reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:${index}`,
+    );
+    taken.add(80);
+    start(
+      [...waiting, spec(80)].map((spec) => ({ spec, vm: 'a' })),
+      60_000,
+    );
+    await permanent.restore();
+    expect(loud).toBe(1);
   });
 
   it('that somebody else ends are listed as failed, and come back', async () => {

@@ -1,4 +1,5 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { setImmediate as turn } from 'node:timers/promises';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ReverseForwards, type ReverseLink } from '../../../host-agent/control/reverse-forwards.ts';
 import { LIMITS, VmLimits } from '../../../host-agent/vm-limits.ts';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
@@ -36,7 +37,8 @@ const opened = (id: number, port: number, service = 1) =>
   answer({ type: 'reversed', id, spec: formatReverseSpec(spec(port, service)) });
 const made = async (port: number, resolved = port) => {
   const opening = reverse.open(spec(port));
-  await until('the request', () => said.length > 0);
+  const asked = () => said.at(-1)?.forwards.some((each) => each.spec === formatReverseSpec(spec(port)));
+  await until('the request', () => asked() === true);
   opened(said.at(-1)!.forwards.at(-1)!.id, resolved);
   return opening;
 };
@@ -63,11 +65,12 @@ const channel = (id: number | undefined, port = 1) => {
   return fate;
 };
 
-beforeEach(() => {
+beforeEach(async () => {
   said = [];
   link = { has: () => true, send: (message) => void said.push(message as (typeof said)[0]) };
   start();
   reverse.linkUp(link);
+  await turn();
   said = [];
 });
 
@@ -82,6 +85,7 @@ describe('ReverseForwards', () => {
       ['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:4000', '2 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:5000'],
     ]);
     await forward.close({ now: false });
+    await turn();
     expect(sets().at(-1)).toEqual(['2 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:5000']);
   });
 
@@ -90,7 +94,24 @@ describe('ReverseForwards', () => {
     await until('the request', () => said.length > 0);
     answer({ type: 'reverse-refused', id: 1, code: 'PORT_IN_USE', text: 'sshd has it' });
     await expect(opening).rejects.toMatchObject({ code: 'PORT_IN_USE', message: 'in the VM: sshd has it' });
+    await turn();
     expect(sets().at(-1)).toEqual([]);
+  });
+
+  it('has all that waited for the link in the first set, so that a shim closes none that are open', async () => {
+    let up = (): void => {};
+    const linked = new Promise<void>((resolve) => {
+      up = resolve;
+    });
+    start({ whenUp: () => linked.then(() => ({ link })) });
+    const waiting = [80, 81].map((port) => reverse.open(spec(port)));
+    reverse.linkUp(link);
+    up();
+    await until('the request', () => said.length > 0);
+    expect(sets().map((set) => set.length)).toEqual([2]);
+    opened(1, 80);
+    opened(2, 81);
+    await Promise.all(waiting);
   });
 
   it('waits for the link, and says when there is none, or one that cannot do it', async () => {
@@ -141,11 +162,27 @@ describe('ReverseForwards', () => {
     await expect(reverse.open(spec(80))).rejects.toMatchObject({ code: 'TIMEOUT' });
     start();
     reverse.linkUp(link);
+    await turn();
     said = [];
     const opening = reverse.open(spec(80));
     await until('the request', () => said.length > 0);
     reverse.linkDown();
     await expect(opening).rejects.toMatchObject({ code: 'LINK_LOST' });
+  });
+
+  it('a shim that cannot do it and takes over ends requests at once, and lists say why; another mends it', async () => {
+    const { forward } = await made(80);
+    const opening = reverse.open(spec(81));
+    await until('the request', () => sets().at(-1)?.length === 2);
+    reverse.linkUp({ ...link, has: () => false });
+    await expect(opening).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    expect(forward.state).toMatch(/^not open: the shim of VM "a" cannot publish/);
+    reverse.linkDown();
+    expect(forward.state).toBe('no link');
+    reverse.linkUp(link);
+    expect(forward.state).toBeUndefined();
+    await turn();
+    expect(sets().at(-1)).toEqual(['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80']);
   });
 
   it('says all again on a new link, and tells what is not open there', async () => {
@@ -156,6 +193,7 @@ describe('ReverseForwards', () => {
     expect(forward.state).toBe('no link');
     said = [];
     reverse.linkUp(link);
+    await turn();
     expect(sets()).toEqual([['1 reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80']]);
     answer({ type: 'reverse-refused', id: 1, code: 'PORT_IN_USE', text: 'taken' });
     expect(forward.state).toBe('not open: in the VM: taken');
@@ -177,9 +215,12 @@ describe('ReverseForwards', () => {
     };
     start({ admit });
     reverse.linkUp(link);
-    const { forward } = await made(80);
+    const { forward } = await made(0, 80);
+    const info = vi.spyOn(log, 'info');
     const fate = channel(1);
     await until('the refusal', () => fate.errno !== undefined);
+    const logged = { forward: 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:80', code: 'POLICY_DENIED' };
+    expect(info).toHaveBeenCalledWith(expect.objectContaining(logged), expect.anything());
     expect(forward.stats()).toMatchObject({ connections: 1, active: 0, dial_failures: 1 });
   });
 

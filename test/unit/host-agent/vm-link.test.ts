@@ -1,8 +1,11 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { VmLink } from '../../../host-agent/control/vm-link.ts';
+import { ReverseForwards } from '../../../host-agent/control/reverse-forwards.ts';
+import { VmLink, type VmLinkOptions } from '../../../host-agent/control/vm-link.ts';
+import { encodeHello } from '../../../shared/control-codec.ts';
 import { establishLink } from '../../../shared/link/establish.ts';
+import { encodeHandshake } from '../../../shared/link/handshake.ts';
 import { LinkIdentity } from '../../../shared/link/identity.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 
@@ -24,14 +27,15 @@ async function pair(): Promise<[Socket, Socket]> {
   return [near, far];
 }
 
-const vmLink = (legacyPeer = false) =>
+const vmLink = (more: Partial<VmLinkOptions> = {}) =>
   new VmLink({
     name: 'test',
     identity: new LinkIdentity('host'),
-    legacyPeer,
+    legacyPeer: false,
     lane: 'auto',
     log,
     signal,
+    ...more,
   });
 const opener = {
   traits: { manyStreams: true, halfClose: true, whoDials: 'host' as const },
@@ -105,6 +109,22 @@ describe('VmLink', () => {
     expect(vm.up).toBe(true);
   });
 
+  it.each(['reverse', 'dedicated,spare-streams'])(
+    'a peer that lists %s without control is served without, and is seen to go',
+    async (listed) => {
+      const vm = vmLink({ reverse: new ReverseForwards({ vm: 'test', log } as never) });
+      const [near, far] = await pair();
+      const features = listed.split(',');
+      far.resume().write(encodeHandshake(encodeHello({ ...new LinkIdentity('shim').nextHello(), features })));
+      const vmDials = { ...opener, traits: { ...opener.traits, whoDials: 'vm' as const } };
+      const served = vm.serve(await vm.establish(near, true, vmDials), vmDials);
+      expect([vm.up, vm.lane]).toEqual([true, 'multiplexed']);
+      far.destroy();
+      await served;
+      expect(vm.up).toBe(false);
+    },
+  );
+
   it('refuses another host agent, and a peer without a hello unless told to take it', async () => {
     const [near, far] = await pair();
     const both = await Promise.allSettled([
@@ -121,7 +141,7 @@ describe('VmLink', () => {
 
     const [lenient, again] = await pair();
     again.write(empty);
-    const link = await vmLink(true).establish(lenient, true, opener);
+    const link = await vmLink({ legacyPeer: true }).establish(lenient, true, opener);
     expect(link.peer).toBeUndefined();
     link.close();
   });

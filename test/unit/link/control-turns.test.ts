@@ -47,6 +47,15 @@ it('leaves the thread to others every now and then when there are many, and keep
   expect(events).toEqual(names.flatMap((name) => [name, `${name} done`]));
 });
 
+it('rests as long as a message has taken, however long that was', async () => {
+  const { turns, events, say } = turnsOf(50);
+  const begun = performance.now();
+  say('a', 'b');
+  expect(events).toEqual(['a', 'a done']);
+  while (turns.full) await turn();
+  expect(performance.now() - begun).toBeGreaterThan(45);
+});
+
 it('one that comes while others wait is behind them', async () => {
   const { turns, events, say } = turnsOf(2);
   say('a', 'b');

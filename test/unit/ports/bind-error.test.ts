@@ -24,6 +24,15 @@ describe('bind errors', () => {
     ],
     ['EACCES', 'tcp', '1.2.3.4', 'PERMISSION_DENIED', 'Bind for 1.2.3.4:80 failed: permission denied'],
     ['EPERM', 'udp', '1.2.3.4', 'PERMISSION_DENIED', 'Bind for 1.2.3.4:80 failed: permission denied'],
+    [
+      'EINVAL',
+      'tcp',
+      'fe80::1',
+      'ADDRESS_NOT_AVAILABLE',
+      'Bind for [fe80::1]:80 failed: a link-local address needs the name of its interface: [fe80::1%eth0]',
+    ],
+    ['EINVAL', 'tcp', 'fe80::1%eth9', 'IO', 'Bind for [fe80::1%eth9]:80: unexpected error EINVAL'],
+    ['EINVAL', 'udp', '1.2.3.4', 'IO', 'Bind for 1.2.3.4:80: unexpected error EINVAL'],
     ['ENOBUFS', 'tcp', '1.2.3.4', 'IO', 'Bind for 1.2.3.4:80: unexpected error ENOBUFS'],
   ] as const)('%s on %s %s is %s', (name, protocol, ip, code, text) => {
     const cause = nodeError(name);

@@ -62,10 +62,22 @@ describe('a configuration file', () => {
     expect(() => read(text)).toThrow(BridgeError);
   });
 
-  it('that is not there is named', () => {
-    expect(() => readSettings('/nowhere/pf.toml', HOST_SCHEMA)).toThrow(
-      'cannot read the configuration /nowhere/pf.toml: there is no such file',
-    );
+  it('that cannot be read is named, with the code of what the system said', () => {
+    const failure = (file: string): unknown => {
+      try {
+        return readSettings(file, HOST_SCHEMA);
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(failure('/nowhere/pf.toml')).toMatchObject({
+      code: 'NOT_FOUND',
+      message: 'cannot read the configuration /nowhere/pf.toml: there is no such file or directory',
+    });
+    expect(failure('/')).toMatchObject({
+      code: 'IO',
+      message: 'cannot read the configuration /: it is a directory',
+    });
   });
 
   it('of any content is read or refused', () => {

@@ -1,8 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { type ReverseLink, ReverseListeners } from '../../../vm-shim/control/reverse-listeners.ts';
+import { ReverseEntry } from '../../../vm-shim/data/reverse-entry.ts';
 import { until } from '../../helpers/processes.ts';
 import { connectTo, fateOf, refuses } from '../../helpers/stream-client.ts';
 
@@ -55,7 +57,12 @@ describe('ReverseListeners', () => {
   };
   const want = (link: FakeLink, ...forwards: Array<[number, string]>) =>
     listeners.take({ type: 'reverse', forwards: forwards.map(([id, spec]) => ({ id, spec })) }, link);
-  afterEach(() => listeners.close());
+  /** Host agents whose ports stay for a while; what is kept of those that never come back would only grow. */
+  const waitedFor = () => (listeners as unknown as { graces: ReadonlyMap<string, unknown> }).graces.size;
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await listeners.close();
+  });
 
   it('opens what is wanted, keeps what still is, and closes the rest', async () => {
     start();
@@ -84,6 +91,20 @@ describe('ReverseListeners', () => {
     expect((refused as { text: string }).text).toContain('this process has');
   });
 
+  it('logs once what is refused again and again, and answers each time', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const opened = await link.opened(1);
+    const warn = vi.spyOn(log, 'warn');
+    const refusals = () => link.heard.filter(({ type }) => type === 'reverse-refused').length;
+    for (let id = 2; id <= 4; id++) {
+      want(link, [1, opened], [id, spec(portOf(opened), 2)]);
+      await until('another refusal', () => refusals() === id - 1);
+    }
+    expect(warn).toHaveBeenCalledTimes(1);
+  });
+
   it('keeps ports over a lost link; the next host agent takes them over', async () => {
     start();
     const link = linked('a');
@@ -94,12 +115,15 @@ describe('ReverseListeners', () => {
     const next = linked('b');
     want(next, [7, kept]);
     expect(await next.opened(7)).toBe(kept);
+    expect(waitedFor()).toBe(1);
     await until(
       'the client that waits to be carried',
       () => next.carried.length === 1 || link.carried.length === 1,
     );
     expect(await refuses(portOf(lost))).toBe(true);
     early.destroy();
+    linked('a');
+    expect(waitedFor()).toBe(0);
   });
 
   it('what one host agent has, another that is there cannot take', async () => {
@@ -112,6 +136,21 @@ describe('ReverseListeners', () => {
     expect(await refuses(portOf(taken))).toBe(false);
   });
 
+  it('what comes late on an older link, or on one that is over, changes nothing', async () => {
+    start();
+    const [older, newer] = [linked('a'), linked('a')];
+    want(newer, [1, spec(0)]);
+    const port = portOf(await newer.opened(1));
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    want(older, [2, spec(0)]);
+    listeners.linkDown(older);
+    listeners.linkDown(newer);
+    want(newer, [2, spec(0)]);
+    await nextTurn();
+    expect(opening).not.toHaveBeenCalled();
+    expect(await refuses(port)).toBe(false);
+  });
+
   it('without a link clients wait and are then reset, and after a while the ports close', async () => {
     start({ graceMs: 300, waitMs: 1 });
     const link = linked('a');
@@ -120,6 +159,21 @@ describe('ReverseListeners', () => {
     listeners.linkDown(link);
     expect((await fateOf(await connectTo(port))).how).toBe('ECONNRESET');
     await until('the port to be closed', () => refuses(port));
+    expect(limit.used).toBe(0);
+    expect(waitedFor()).toBe(0);
+  });
+
+  it('a client that waits for the link is reset when the next host agent does not want its port', async () => {
+    start({ waitMs: 600_000 });
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const port = portOf(await link.opened(1));
+    listeners.linkDown(link);
+    const client = await connectTo(port);
+    await until('the client to wait', () => limit.used === 1);
+    const fate = fateOf(client);
+    want(linked('b'));
+    expect((await fate).how).toBe('ECONNRESET');
     expect(limit.used).toBe(0);
   });
 
@@ -135,6 +189,21 @@ describe('ReverseListeners', () => {
     await listeners.close();
     expect((await fate).how).toBe('ECONNRESET');
     expect(limit.used).toBe(0);
+  });
+
+  it('opens nothing any more when the shim stops, whatever is said on links that still run', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const opened = await link.opened(1);
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    const closing = listeners.close();
+    want(link, [1, opened]);
+    await closing;
+    want(link, [1, opened]);
+    await nextTurn();
+    expect(opening).not.toHaveBeenCalled();
+    expect(await refuses(portOf(opened))).toBe(true);
   });
 
   it('takes no answers', () => {

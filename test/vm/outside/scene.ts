@@ -6,8 +6,11 @@ import { seenAt } from '../seen.ts';
 import { hold, SEEN_SOCKET, startContainers } from './guest-programs.ts';
 import type { SerialPair } from './serial-pair.ts';
 
-/** Seconds. A peer is dead after three times as long; shorter ones would be missed by a guest on a busy machine. */
-export const HEARTBEAT = 2;
+/**
+ * Seconds. A peer is dead after three times as long, which has to be more than a guest stands still while it is saved on a busy
+ * machine; and not more than the serial port bears of itself (SERIAL_TIMES of shared/transport/serial-stream.ts).
+ */
+export const HEARTBEAT = 3;
 
 /** What there is when the cases begin, and again after each. */
 export interface Scene {

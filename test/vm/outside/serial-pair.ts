@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { listForwards } from '../../helpers/api.ts';
 import { boundPorts } from '../../helpers/bound-ports.ts';
 import { descriptorCount } from '../../helpers/process-figures.ts';
-import { logLines, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
+import { logLines, PORT_RANGE, type Running, startPortferry, untilLinked } from '../../helpers/processes.ts';
 import { Carrier } from '../carrier.ts';
 import { WAIT_MS } from '../cases.ts';
 import { LINK_DEVICE } from './guest-script.ts';
@@ -53,7 +53,7 @@ export class SerialPair extends Carrier {
   }
 
   startHost(...options: string[]): void {
-    const publish = ['--api', this.api, '--unix-directory', this.folder];
+    const publish = ['--api', this.api, '--unix-directory', this.folder, '--port-range', PORT_RANGE];
     this.host = startPortferry('host-agent', '--connect', this.url, ...publish, ...options);
   }
 

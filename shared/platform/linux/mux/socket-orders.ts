@@ -1,7 +1,7 @@
 /**
  * What the main thread and a worker say to each other about sockets that are joined to channels of a link in that worker
- * (shared/link/linked-socket.ts). A channel that the peer opened has its id as number; for what we open the main thread
- * draws numbers below 0. Descriptors that are named are the worker's from then on.
+ * (shared/link/linked-socket.ts). For a channel that the peer opened the worker draws a number above 0, for what we open
+ * the main thread one below 0; none is ever drawn twice. Descriptors that are named are the worker's from then on.
  */
 
 import type { ByteShare } from '../../../byte-rate.ts';

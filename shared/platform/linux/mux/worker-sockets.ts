@@ -24,16 +24,21 @@ export class WorkerSockets {
   private readonly post: (report: SocketReport) => void;
   /** By link and number. */
   private readonly joined = new Map<string, Joined>();
+  private last = 0;
 
   constructor(reactor: Reactor, post: (report: SocketReport) => void) {
     this.reactor = reactor;
     this.post = post;
   }
 
-  /** The peer has opened a channel: the main thread is asked for its socket. */
+  /**
+   * The peer has opened a channel: the main thread is asked for its socket. That is by a number of ours: the id of a
+   * channel is free again once the peer has reset it, while the main thread still dials for it.
+   */
   wanted(channel: Channel, link: WorkerLink): void {
-    const joined = new Joined(this.reactor, link, (error) => this.over(link.number, channel.id, error));
-    this.joined.set(keyOf(link.number, channel.id), joined);
+    const number = ++this.last;
+    const joined = new Joined(this.reactor, link, (error) => this.over(link.number, number, error));
+    this.joined.set(keyOf(link.number, number), joined);
     joined.await(channel);
     const destination = encodeDestination(channel.destination);
     const details = encodeDetails(channel.details);
@@ -42,7 +47,7 @@ export class WorkerSockets {
     this.post({
       type: 'socket-wanted',
       link: link.number,
-      number: channel.id,
+      number,
       destination: Uint8Array.from(destination),
       details: Uint8Array.from(details),
       bytes,

@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import {
   cidOf,
@@ -17,6 +18,21 @@ describe('socket addresses', () => {
     [{ family: 'vsock', cid: 3, port: 0xf3a4 }, '28000000a4f300000300000000000000'],
   ] as const)('%j', (address, hex) => {
     expect(encodeSockaddr(address).toString('hex')).toBe(hex);
+  });
+
+  it('takes the zone of an interface by its name, whatever other addresses it has', (context) => {
+    const interfaces = Object.entries(networkInterfaces()).map(([name, all]) => ({
+      name,
+      zones: new Set(
+        all!.map((each) => (each.family === 'IPv6' ? each.scopeid : 0)).filter((zone) => zone !== 0),
+      ),
+    }));
+    const local = interfaces.filter(({ zones }) => zones.size === 1);
+    if (local.length === 0) return context.skip('no interface here has a link-local address');
+    for (const { name, zones } of local) {
+      const sockaddr = encodeSockaddr({ family: 'ip', ip: `fe80::1%${name}`, port: 1 });
+      expect([name, sockaddr.readUInt32LE(24)]).toEqual([name, [...zones][0]]);
+    }
   });
 
   it('reads what the kernel writes', () => {
