@@ -78,7 +78,7 @@ export const HOST_SCHEMA: Schema = {
       about: 'Path of the file that keeps forwards made through the API.',
     },
     grace: {
-      kind: 'number',
+      kind: 'seconds',
       min: 0,
       max: 86_400,
       unless: '30',

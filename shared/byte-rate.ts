@@ -31,7 +31,7 @@ export class ByteRate {
   /** Nanoseconds of the clock, and bytes a second. */
   private readonly cells: BigInt64Array;
   /** Its one element is not 0 where there is a limit. */
-  readonly flag: Int32Array;
+  private readonly flag: Int32Array;
   private readonly now: () => bigint;
 
   /**

@@ -1,6 +1,6 @@
 /** What every command of `portferry` shares: exit codes, the error line, and waiting for the end. */
 import type { Command } from 'commander';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
 import { LOG_LEVELS } from './log-levels.ts';
@@ -68,6 +68,12 @@ export function givenOptions<T extends object>(command: Command): Partial<T> {
 /** Collects an option that may repeat. */
 export function repeat(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+/** Takes an option that may be given once: else the last one would win, and nobody would hear of the others. */
+export function once(value: string, before?: string): string {
+  if (before !== undefined) throw new InvalidArgumentError(`It was given before, as '${before}'.`);
+  return value;
 }
 
 /** Says on stderr what went wrong and gives the exit code for it: 2 for wrong usage, 1 for the rest. */

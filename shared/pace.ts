@@ -20,7 +20,6 @@ const LOOK_MS = 100;
  */
 export class Pace {
   readonly rate: ByteRate;
-  private readonly flag: Int32Array;
   private readonly arm: () => void;
   private readonly waiting = new Map<PacedWaiter, Booking>();
   /** By which the times of the bookings were reckoned. */
@@ -30,13 +29,12 @@ export class Pace {
   /** @param arm called when somebody waits and nobody did: `first` is another */
   constructor(rate: ByteRate, arm: () => void) {
     this.rate = rate;
-    this.flag = rate.flag;
     this.arm = arm;
   }
 
   /** Whether anything has to be booked. */
   get limited(): boolean {
-    return this.flag[0] !== 0;
+    return this.rate.limited;
   }
 
   /** The most that should be booked at a time, bytes. */

@@ -6,6 +6,7 @@ import {
   givenOptions,
   heartbeatOption,
   logLevelOption,
+  once,
   repeat,
   untilSignalled,
   workersOption,
@@ -28,17 +29,23 @@ export function addVmCommands(program: Command): void {
   const shim = program
     .command('vm-shim')
     .description('run the VM side: dial containers for the connections of the host agent')
-    .option('--listen <url>', 'the host agent dials us there')
-    .option('--connect <url>', 'dial the host agent there')
-    .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket')
+    .option('--listen <url>', 'the host agent dials us there', once)
+    .option('--connect <url>', 'dial the host agent there', once)
+    .option('--port-fs <url>', 'serve the control filesystem there, on a unix socket', once)
     .option(
       '--gateway-api <ip:port>',
       "serve gvproxy's API there, for podman; containers that reach it can open host ports",
+      once,
     )
-    .option('--peer-cid <cids>', 'who may connect over vsock: CID[,CID...] or any (default: 2, the host)')
+    .option(
+      '--peer-cid <cids>',
+      'who may connect over vsock: CID[,CID...] or any (default: 2, the host)',
+      once,
+    )
     .option(
       '--token-file <path>',
       'the host agent has to prove that it has the token in this file, and we prove it too',
+      once,
     )
     .option(
       '--allow-destination <destination>',
@@ -73,7 +80,7 @@ export function addVmCommands(program: Command): void {
       '<spec>',
       'tcp:0.0.0.0:8080:tcp:172.17.0.2:80, or in short [ip[,ip]:][port:]containerPort[/tcp|/udp]; ports may be ranges',
     )
-    .requiredOption('--control <url>', 'where the 9P control filesystem is served')
+    .requiredOption('--control <url>', 'where the 9P control filesystem is served', once)
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
     .action(runClaim);
 }

@@ -34,7 +34,8 @@ export function textOf(place: HostPlace): string {
   return place.protocol === 'unix' ? place.path : formatEndpoint(place.ip, place.port);
 }
 
-function isInTheWay(held: HostPlace, wanted: HostPlace): boolean {
+/** Whether one forward of ours cannot have its place beside another of the same machine. */
+export function isInTheWay(held: HostPlace, wanted: HostPlace): boolean {
   if (held.protocol === 'unix' || wanted.protocol === 'unix')
     return held.protocol === 'unix' && wanted.protocol === 'unix' && held.path === wanted.path;
   return (

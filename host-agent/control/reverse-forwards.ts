@@ -3,7 +3,7 @@
  * every change, and answers for each. While there is no link it keeps them open for a while, so they outlive a short loss.
  */
 import type { Destination } from '../../shared/destination.ts';
-import { BridgeError, ERRNO } from '../../shared/errors.ts';
+import { BridgeError, ERRNO, type ErrorCode } from '../../shared/errors.ts';
 import type { Link } from '../../shared/link/link.ts';
 import type { OpenedChannel } from '../../shared/link/linked-socket.ts';
 import type { Logger } from '../../shared/logger.ts';
@@ -17,6 +17,7 @@ import {
 } from '../../shared/reverse-spec.ts';
 import type { DataLimits, Forward } from '../data/forward.ts';
 import { ReverseExit } from '../data/reverse-exit.ts';
+import { isInTheWay } from './conflict.ts';
 
 /** How long a request waits for the shim's answer, milliseconds. */
 const ANSWER_MS = 10_000;
@@ -137,7 +138,7 @@ export class ReverseForwards {
     const wanted = this.wanted.get(message.id);
     if (wanted === undefined) return; // it was removed meanwhile
     if (message.type === 'reversed') this.opened(wanted, message.spec);
-    else this.refused(wanted, new BridgeError(message.code, `in the VM: ${message.text}`));
+    else this.refused(wanted, this.explained(wanted, message.code, message.text));
   }
 
   /** The shim has opened a channel for a client. */
@@ -176,6 +177,18 @@ export class ReverseForwards {
     }
     wanted.trouble = undefined;
     wanted.answered?.();
+  }
+
+  /** The shim can tell only that it has the port itself. */
+  private explained(wanted: Wanted, code: ErrorCode, text: string): BridgeError {
+    const isHolder = (each: Wanted): boolean =>
+      each !== wanted &&
+      each.answered === undefined &&
+      each.trouble === undefined &&
+      isInTheWay(each.spec.vm, wanted.spec.vm);
+    const holder = code === 'PORT_IN_USE' ? [...this.wanted.values()].find(isHolder) : undefined;
+    const who = holder === undefined ? '' : `; it is open for ${formatReverseSpec(holder.spec)}`;
+    return new BridgeError(code, `in the VM: ${text}${who}`);
   }
 
   private refused(wanted: Wanted, error: BridgeError): void {

@@ -88,6 +88,8 @@ export class VmLink implements LinkSource {
   private spareKey: Buffer | undefined;
   private streams = new PeerStreams();
   private instance: string | undefined;
+  /** The instance whose link was up when another one came last. */
+  private replaced: string | undefined;
   private lastStreamId = 0;
   private readonly waiters = new Waiters<ActiveLink>();
 
@@ -145,7 +147,7 @@ export class VmLink implements LinkSource {
     const { lane, why } = chooseLane(opener.traits, preference, link.lanePeer);
     if (preference === 'dedicated' && lane !== 'dedicated')
       log.warn(`dedicated streams were asked for but cannot be used: ${why}`);
-    this.active?.link.close(new BridgeError('LINK_LOST', 'a newer link has taken its place'));
+    this.replaceActive(link);
     this.takeInstance(link.peer?.instance);
     const shelf =
       lane === 'dedicated' && opener.traits.whoDials === 'vm'
@@ -238,6 +240,16 @@ export class VmLink implements LinkSource {
     if (reverse !== undefined && link.has('reverse')) return reverse.serve(channel);
     const denied = new BridgeError('PERMISSION_DENIED', 'nothing is published in the VM', { errno: 'EPERM' });
     channel.refuse(denied);
+  }
+
+  /** A shim that was started anew is another instance: one that comes back after another had its place runs beside it. */
+  private replaceActive(link: Link): void {
+    if (this.active === undefined) return;
+    const next = link.peer?.instance;
+    const two = next !== undefined && next !== this.instance && next === this.replaced;
+    const hint = two ? ', of a VM shim whose place it had taken: two of them use this URL' : '';
+    this.replaced = this.instance;
+    this.active.link.close(new BridgeError('LINK_LOST', `a newer link has taken its place${hint}`));
   }
 
   private takeInstance(instance: string | undefined): void {

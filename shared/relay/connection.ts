@@ -1,6 +1,6 @@
 import { BridgeError } from '../errors.ts';
 import { type Action, type Event, nextStep, type State } from './connection-table.ts';
-import type { End, EndHandler } from './end.ts';
+import { type End, type EndHandler, NOBODY } from './end.ts';
 import { Gate, type GateLimits } from './gate.ts';
 
 /** Bytes that have been relayed; shared by all connections of a forward. */
@@ -164,5 +164,3 @@ export class Connection {
 const RESET = new BridgeError('RESET', 'the connection was reset');
 const INITIATING_GONE = new BridgeError('RESET', 'the initiating side went away');
 const TARGET_GONE = new BridgeError('RESET', 'the target went away');
-
-const NOBODY: EndHandler = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };

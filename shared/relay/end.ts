@@ -13,6 +13,9 @@ export interface EndHandler {
   closed(): void;
 }
 
+/** For an end that nobody needs any more. */
+export const NOBODY: EndHandler = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };
+
 /**
  * One end of a connection: a client's or container's socket, a dedicated stream, or a mux channel. It
  * starts paused. Its owner releases it by `end` on both directions, `refuse` or `reset`; then `closed` follows.

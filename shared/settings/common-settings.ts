@@ -5,8 +5,8 @@ import type { SettingEntry } from './schema.ts';
 
 export const COMMON_SETTINGS = {
   heartbeat: {
-    kind: 'number',
-    min: 1,
+    kind: 'seconds',
+    min: 0.1,
     max: 3_600,
     unless: '10',
     about:

@@ -84,6 +84,15 @@ class Reader {
           this.fail(path, `it is a whole number from ${min} to ${max}, not ${show(value)}`);
         return value;
       }
+      case 'seconds': {
+        const { min, max } = setting;
+        if (typeof value !== 'number' || !isMilliseconds(value) || value < min || value > max)
+          this.fail(
+            path,
+            `it is a number of seconds from ${min} to ${max} with at most 3 decimals, not ${show(value)}`,
+          );
+        return value;
+      }
       case 'text':
         if (typeof value !== 'string') this.fail(path, `it is a text, not ${show(value)}`);
         if (setting.choices?.includes(value) === false)
@@ -135,6 +144,15 @@ class Reader {
   }
 }
 
+/** Whether a number of seconds has no more than three digits behind the point. */
+function isMilliseconds(seconds: number): boolean {
+  return Math.round(seconds * 1_000) / 1_000 === seconds;
+}
+
+/** As JSON has it, and TOML mostly; what JSON cannot say as TOML has it. */
 function show(value: Value): string {
+  if (Array.isArray(value)) return `[${value.map(show).join(',')}]`;
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return `${value}`.toLowerCase().replace('infinity', 'inf');
   return JSON.stringify(value) ?? String(value);
 }

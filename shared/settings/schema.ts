@@ -13,7 +13,9 @@ export type Setting =
   /** A list of texts; one alone may stand without brackets. */
   | { readonly kind: 'texts'; readonly check?: (text: string) => void }
   | { readonly kind: 'flag' }
-  | { readonly kind: 'number'; readonly min: number; readonly max: number };
+  | { readonly kind: 'number'; readonly min: number; readonly max: number }
+  /** Seconds, to the millisecond. */
+  | { readonly kind: 'seconds'; readonly min: number; readonly max: number };
 
 export type SettingEntry = Setting & {
   /** For people, one sentence. */

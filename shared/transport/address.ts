@@ -57,6 +57,8 @@ export function parseAddress(url: string): TransportAddress {
 /** Parses the URL of somebody to dial. @throws BridgeError BAD_REQUEST as parseAddress does, and where it names nobody */
 export function parseDialAddress(url: string): TransportAddress {
   const address = parseAddress(url);
+  if (address.scheme === 'tcp' && address.port === 0)
+    throw new BridgeError('BAD_REQUEST', `"${url}" has no port to dial; port 0 is for listening`);
   if (!('cid' in address) || address.cid !== VMADDR_CID_ANY) return address;
   const full = address.scheme === 'vsock' ? 'vsock://CID:PORT' : 'hyperkit:///directory?cid=3&port=N';
   throw new BridgeError('BAD_REQUEST', `"${url}" says nobody to dial: ${full}`);

@@ -97,6 +97,7 @@ function typeOf(entry: SettingEntry): string {
     case 'flag':
       return '`true` or `false`';
     case 'number':
+    case 'seconds':
       return `${entry.min} to ${entry.max}`;
     case 'texts':
       return 'list of texts';

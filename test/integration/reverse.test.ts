@@ -39,7 +39,10 @@ describe('a reverse forward', () => {
       expect(await roundTrip(Number(spec.split(':').at(-1)), 'hello')).toBe('hello');
       expect((await runPortferry('list', '--api', pair.api)).stdout).toContain(spec);
       const again = await runPortferry('expose', spec, '--api', pair.api);
-      expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('[PORT_IN_USE]')]);
+      expect([again.code, again.stderr]).toEqual([
+        1,
+        expect.stringContaining(`; it is open for ${spec} [PORT_IN_USE]`),
+      ]);
       const denied = await runPortferry('expose', '--reverse', 'tcp:127.0.0.2:22@vm:22', '--api', pair.api);
       expect(denied.code).toBe(1);
       expect(denied.stderr).toContain(

@@ -43,6 +43,11 @@ describe('wrong usage:', () => {
   it.each([
     ['an unknown option', ['list', '--api', '/nowhere', '--nonsense'], '--nonsense'],
     ['a missing argument', ['expose', '--api', '/nowhere'], "'spec'"],
+    [
+      'two --listen of a shim',
+      ['vm-shim', '--listen', 'unix:///a', '--listen', 'unix:///b'],
+      "as 'unix:///a'",
+    ],
     ['an unknown lane', ['host-agent', '--connect', 'unix:///a', '--lane', 'fast'], "'fast'"],
   ])('%s', async (_name, args, said) => {
     const { out, err, error } = await run(...args);

@@ -3,7 +3,7 @@ import { BridgeError } from '../../shared/errors.ts';
 import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { Connection } from '../../shared/relay/connection.ts';
-import type { End } from '../../shared/relay/end.ts';
+import { type End, NOBODY } from '../../shared/relay/end.ts';
 import { PLAIN_SOCKET, StreamEnd } from '../../shared/relay/stream-end.ts';
 import type { StreamDetails } from '../../shared/stream-details.ts';
 import { dialDestination } from '../../shared/transport/dial-destination.ts';
@@ -72,7 +72,7 @@ export function serveIncoming(incoming: Incoming, context: IncomingContext): voi
 
 /** Says no at once, for an end that gets no connection. */
 function refuse(end: End, reason: BridgeError): void {
-  end.attach({ data() {}, ended() {}, reset() {}, drained() {}, closed() {} });
+  end.attach(NOBODY);
   end.refuse(reason);
 }
 

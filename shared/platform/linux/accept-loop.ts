@@ -74,7 +74,7 @@ export class AcceptLoop implements Watcher {
     });
   }
 
-  /** Accepts from now on. @throws BridgeError when the listener cannot be watched */
+  /** Accepts from now on, or as soon as there is memory for it. @throws BridgeError when the listener cannot be watched */
   start(listenFd: number): void {
     if (listenFd !== this.fd) this.stop();
     this.fd = listenFd;
@@ -127,6 +127,8 @@ export class AcceptLoop implements Watcher {
   private listen(): void {
     const { name } = this.options;
     const errno = this.reactor.watch(this.fd, EPOLLIN | EPOLLEXCLUSIVE, this);
+    // An exception would end the worker, with every connection that it has.
+    if (isExhaustion(errno)) return this.exhausted(errno);
     if (errno !== 0) throw systemError('epoll_ctl', name, errno);
     this.watching = true;
   }

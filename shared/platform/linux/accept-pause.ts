@@ -21,7 +21,7 @@ export interface AcceptPauseOptions {
 
 /**
  * A listener at which nobody is accepted for a moment, because descriptors or memory have run out (EMFILE, ENFILE,
- * ENOBUFS, ENOMEM): clients wait in the kernel's queue until others have gone. One line in the log says so, and one that it
+ * ENOBUFS, ENOMEM, ENOSPC): clients wait in the kernel's queue until others have gone. One line in the log says so, and one that it
  * is over, for all listeners of the process (Shortage).
  */
 export class AcceptPause implements Timed {

@@ -16,6 +16,9 @@ const CODES = new Map<number, ErrorCode>([
   [ERRNO.EPERM, 'PERMISSION_DENIED'],
 ]);
 
+/** ENOSPC is epoll_ctl's, where a user watches too much (max_user_watches, epoll(7)). */
+const EXHAUSTION = new Set<number>([ERRNO.EMFILE, ERRNO.ENFILE, ERRNO.ENOBUFS, ERRNO.ENOMEM, ERRNO.ENOSPC]);
+
 /**
  * @param operation the system call
  * @param address what it was about, for people
@@ -29,7 +32,5 @@ export function systemError(operation: string, address: string, errno: number): 
 
 /** Whether a call failed because this process, or the machine, has no more of something; it passes. */
 export function isExhaustion(errno: number): boolean {
-  return (
-    errno === ERRNO.EMFILE || errno === ERRNO.ENFILE || errno === ERRNO.ENOBUFS || errno === ERRNO.ENOMEM
-  );
+  return EXHAUSTION.has(errno);
 }

@@ -55,6 +55,11 @@ describe('the configuration file of the host agent', () => {
     expect(peerCids.map(({ peers }) => peers.list)).toEqual([[9]]);
   });
 
+  it('takes parts of a second, as options do', () => {
+    const text = 'heartbeat = 0.5\ngrace = 1.25\n[vm.a]\nconnect = "unix:///a"';
+    expect(config({}, text)).toMatchObject({ heartbeatMs: 500, graceMs: 1_250 });
+  });
+
   it('may leave the URL of a VM to options', () => {
     const text = '[vm.c.policy]\nports = ["80"]';
     expect(urls(config({ connect: ['c=unix:///c'] }, text).connect)).toEqual(['c=unix:///c']);

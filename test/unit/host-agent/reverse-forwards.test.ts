@@ -98,6 +98,18 @@ describe('ReverseForwards', () => {
     expect(sets().at(-1)).toEqual([]);
   });
 
+  it('names the forward that has the port in the VM', async () => {
+    await made(4000);
+    const opening = reverse.open(spec(4000));
+    const refused = expect(opening).rejects.toMatchObject({
+      code: 'PORT_IN_USE',
+      message: 'in the VM: the shim has it; it is open for reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:4000',
+    });
+    await until('the request', () => sets().at(-1)?.length === 2);
+    answer({ type: 'reverse-refused', id: 2, code: 'PORT_IN_USE', text: 'the shim has it' });
+    await refused;
+  });
+
   it('has all that waited for the link in the first set, so that a shim closes none that are open', async () => {
     let up = (): void => {};
     const linked = new Promise<void>((resolve) => {

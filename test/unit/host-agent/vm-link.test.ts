@@ -109,6 +109,22 @@ describe('VmLink', () => {
     expect(vm.up).toBe(true);
   });
 
+  it('says that two shims take the link from each other, but not that one was started anew', async () => {
+    const vm = vmLink();
+    const [one, two] = [new LinkIdentity('shim'), new LinkIdentity('shim')];
+    const links = [];
+    for (const identity of [one, one, two, one, two, new LinkIdentity('shim')]) {
+      const [near, far] = await pair();
+      const [link] = await Promise.all([vm.establish(near, true, opener), shim(far, identity)]);
+      void vm.serve(link, opener);
+      links.push(link);
+    }
+    const ends = await Promise.all(links.slice(0, -1).map(({ closed }) => closed));
+    const plain = 'a newer link has taken its place';
+    const hint = `${plain}, of a VM shim whose place it had taken: two of them use this URL`;
+    expect(ends.map(({ message }) => message)).toEqual([plain, plain, hint, hint, plain]);
+  });
+
   it.each(['reverse', 'dedicated,spare-streams'])(
     'a peer that lists %s without control is served without, and is seen to go',
     async (listed) => {

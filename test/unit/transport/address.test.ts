@@ -50,6 +50,7 @@ describe('transport URLs', () => {
   it('says who is to be dialled', () => {
     expect(parseDialAddress('vsock://3:1024')).toMatchObject({ cid: 3 });
     expect(parseDialAddress('unix:///a')).toMatchObject({ path: '/a' });
+    expect(() => parseDialAddress('tcp://127.0.0.1:0')).toThrow(/has no port to dial/);
     expect(() => parseDialAddress('vsock://:1024')).toThrow(/says nobody to dial: vsock:\/\/CID:PORT/);
   });
 

@@ -56,5 +56,3 @@ export interface ShimShared {
   /** For each worker the connections it has, to give them back when it dies. */
   readonly active: Int32Array;
 }
-
-export const MAX_WORKERS = 64;

@@ -27,7 +27,7 @@ import { type ListenOptions, listening } from '../../../shared/transport/listen.
 import { HOST_ONLY } from '../../../shared/transport/peer-cids.ts';
 import type { StreamListener } from '../../../shared/transport/transport.ts';
 import type { SpareSource } from '../spare-streams.ts';
-import { MAX_WORKERS, type ShimOrder, type ShimReport, type ShimShared, type SparesOrder } from './orders.ts';
+import type { ShimOrder, ShimReport, ShimShared, SparesOrder } from './orders.ts';
 
 export interface ShimEngineOptions {
   readonly libc: Libc;
@@ -64,7 +64,7 @@ export class ShimEngine {
     this.shared = {
       limit: limit.share,
       allowed,
-      active: new Int32Array(new SharedArrayBuffer(4 * MAX_WORKERS)),
+      active: new Int32Array(new SharedArrayBuffer(workers * Int32Array.BYTES_PER_ELEMENT)),
     };
     this.streams = new MainStreams((order) => void this.pool.broadcast(order), log);
     this.pool = new WorkerPool<ShimOrder, ShimReport>({

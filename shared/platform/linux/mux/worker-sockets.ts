@@ -9,6 +9,7 @@ import type { Channel } from '../../../mux/channel.ts';
 import type { Pace } from '../../../pace.ts';
 import { ChannelEnd } from '../../../relay/channel-end.ts';
 import { Connection, type ConnectionHooks } from '../../../relay/connection.ts';
+import { NOBODY } from '../../../relay/end.ts';
 import { encodeDetails } from '../../../stream-details.ts';
 import { systemError } from '../errno.ts';
 import type { Reactor } from '../reactor.ts';
@@ -193,7 +194,6 @@ class Joined {
   }
 }
 
-const NOBODY = { data() {}, ended() {}, reset() {}, drained() {}, closed() {} };
 const STOPPED = new BridgeError('CANCELLED', 'the connection is over');
 
 function keyOf(link: number, number: number): string {

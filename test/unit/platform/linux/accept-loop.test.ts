@@ -161,9 +161,51 @@ it('goes on after a client that was gone before it was accepted', () => {
 });
 
 it('says when a listener cannot be watched', () => {
-  reactor.watchErrno = ERRNO.ENOMEM;
-  expect(() => loop.start(LISTENER)).toThrow('epoll_ctl the listener of web: ENOMEM');
+  reactor.watchErrno = ERRNO.EBADF;
+  expect(() => loop.start(LISTENER)).toThrow('epoll_ctl the listener of web: EBADF');
   reactor.watchErrno = 0;
   loop.listenAgain();
+  expect(reactor.watched).toBe(true);
+});
+
+it.each(['ENOMEM', 'ENOSPC'] as const)('tries again when it is started and there is %s', (name) => {
+  reactor.watchErrno = ERRNO[name];
+  loop.start(LISTENER);
+  expect([reactor.watched, pauses]).toEqual([false, 1]);
+  expect(said).toEqual([expect.stringContaining(`out of descriptors or memory (${name})`)]);
+  reactor.watchErrno = 0;
+  reactor.pass(100);
+  reactor.queue = clients(1);
+  reactor.wake();
+  expect(accepted).toEqual(clients(1));
+});
+
+it('goes on pausing while there is no memory to come back with', () => {
+  loop.start(LISTENER);
+  loop.exhausted(ERRNO.EMFILE);
+  reactor.watchErrno = ERRNO.ENOMEM;
+  reactor.pass(3_000);
+  expect([reactor.watched, pauses]).toEqual([false, 31]);
+  reactor.watchErrno = 0;
+  reactor.pass(100);
+  expect(reactor.watched).toBe(true);
+  reactor.pass(3_000);
+  expect(said).toEqual([
+    expect.stringContaining('out of descriptors or memory (EMFILE)'),
+    'there are descriptors and memory again',
+  ]);
+});
+
+it('pauses when there is no memory to step back with', () => {
+  reactor.queue = clients(10);
+  onClient = () => {
+    lead(accepted.length);
+    reactor.watchErrno = ERRNO.ENOSPC;
+  };
+  loop.start(LISTENER);
+  reactor.wake();
+  expect([accepted.length, reactor.watched, pauses]).toEqual([5, false, 1]);
+  reactor.watchErrno = 0;
+  reactor.pass(100);
   expect(reactor.watched).toBe(true);
 });

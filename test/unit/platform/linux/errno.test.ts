@@ -12,7 +12,7 @@ it('names operation, address and errno, and carries a code', () => {
 });
 
 it('knows what passes by itself', () => {
-  for (const name of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'] as const)
+  for (const name of ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'ENOSPC'] as const)
     expect(isExhaustion(ERRNO[name])).toBe(true);
   expect(isExhaustion(ERRNO.EAGAIN)).toBe(false);
 });
