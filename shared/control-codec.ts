@@ -2,7 +2,9 @@
  * The hello and the control messages of a link: msgpack maps, checked against a schema before use because
  * the decoder also accepts typed arrays, records and extension types. The only import of msgpackr.
  */
-import { Packr, Unpackr } from 'msgpackr';
+// Not 'msgpackr' itself, which looks for its native part: 40 ms of every start, for messages that are few.
+import { Packr } from 'msgpackr/pack';
+import { Unpackr } from 'msgpackr/unpack';
 import { type ClaimMessage, readClaimMessage } from './claim-messages.ts';
 import { BridgeError, messageOf } from './errors.ts';
 import { STREAM_KEY_BYTES } from './preface.ts';
