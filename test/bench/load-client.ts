@@ -12,6 +12,7 @@ export class LoadClient {
   /** The driver that it found. */
   driver = '';
   private child: ChildProcess | undefined;
+  private stopped = false;
 
   /** @throws Error with what went wrong; after a silence the process is another one */
   async run(task: Task): Promise<Figures> {
@@ -26,6 +27,12 @@ export class LoadClient {
     throw new Error(result.type === 'failed' ? result.why : 'the load client answers out of turn');
   }
 
+  /** Ends it for good: what it is doing fails, and what it is still asked for too. */
+  stop(): Promise<void> {
+    this.stopped = true;
+    return this.close();
+  }
+
   async close(): Promise<void> {
     const { child } = this;
     this.child = undefined;
@@ -35,6 +42,7 @@ export class LoadClient {
   }
 
   private async running(): Promise<ChildProcess> {
+    if (this.stopped) throw new Error('interrupted');
     if (this.child !== undefined) return this.child;
     const child = fork(CLIENT, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.child = child;

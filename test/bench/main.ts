@@ -135,7 +135,7 @@ async function run(options: BenchOptions): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
       interrupted.abort();
-      void client.close(); // what it is doing ends at once
+      void client.stop();
     });
   try {
     await client.run({ type: 'release' }); // started, and its driver known
