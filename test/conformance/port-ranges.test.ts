@@ -53,7 +53,10 @@ class Stage {
       connectionsPerForward: LIMIT,
       flowsPerForward: 10,
     };
-    return new Stage(await startAgent(config, log, limits), shim, dir);
+    const made = new Stage(await startAgent(config, log, limits), shim, dir);
+    // Its descriptors are this process's too.
+    await until('the link', async () => (await listForwards(made.api)).vms.every(({ up }) => up));
+    return made;
   }
 
   /** @throws the answer of the API */
