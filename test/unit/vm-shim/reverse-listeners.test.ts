@@ -163,7 +163,10 @@ describe('ReverseListeners', () => {
     expect(waitedFor()).toBe(0);
   });
 
-  it('a client that waits for the link is reset when the next host agent does not want its port', async () => {
+  it.each([
+    ['the next host agent does not want its port', () => want(linked('b'))],
+    ['the shim stops', () => listeners.close()],
+  ])('a client that waits for the link is reset when %s', async (_when, end) => {
     start({ waitMs: 600_000 });
     const link = linked('a');
     want(link, [1, spec(0)]);
@@ -172,21 +175,7 @@ describe('ReverseListeners', () => {
     const client = await connectTo(port);
     await until('the client to wait', () => limit.used === 1);
     const fate = fateOf(client);
-    want(linked('b'));
-    expect((await fate).how).toBe('ECONNRESET');
-    expect(limit.used).toBe(0);
-  });
-
-  it('a client that waits for the link is reset when the shim stops', async () => {
-    start();
-    const link = linked('a');
-    want(link, [1, spec(0)]);
-    const port = portOf(await link.opened(1));
-    listeners.linkDown(link);
-    const client = await connectTo(port);
-    await until('the client to wait', () => limit.used === 1);
-    const fate = fateOf(client);
-    await listeners.close();
+    await end();
     expect((await fate).how).toBe('ECONNRESET');
     expect(limit.used).toBe(0);
   });
