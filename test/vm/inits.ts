@@ -3,6 +3,8 @@
 /** Lines of the console by which the guest speaks to whoever started it. */
 export const STARTED = 'PORTFERRY-GUEST started';
 export const ENDED = 'PORTFERRY-GUEST ended';
+/** Said again and again, whatever else runs. */
+export const ALIVE = 'PORTFERRY-GUEST alive';
 
 export const INITRD_INIT = `#!/bin/busybox sh
 busybox mount -t proc proc /proc; busybox mount -t sysfs sys /sys; busybox mount -t devtmpfs dev /dev
@@ -21,10 +23,11 @@ mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs shm 
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sfn /proc/self/fd /dev/fd
 hostname guest; ip link set lo up
-modprobe virtio-rng 2>/dev/null
+modprobe virtio-rng
 # The payload is a tar that was written straight onto a disk.
 tar xf /dev/vdb -C /payload; cd /payload
 echo; echo '${STARTED}'
+while sleep 5; do echo '${ALIVE}'; done &
 sh ./run.sh </dev/null 2>&1; status=$?
 echo; echo "${ENDED} $status"
 poweroff -f

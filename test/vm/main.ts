@@ -1,6 +1,7 @@
 /**
  * `npm run test:vm [-- GROUP...]`: what can only be tested on a kernel that we may ask for anything, in guests under
- * QEMU. One guest serves all groups that run inside, another one, at the same time, those that use a guest from outside.
+ * QEMU. Each group that runs inside has a guest, one after the other; at the same time another guest serves those that
+ * use one from outside.
  * Needs Debian on x86-64, and no root.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -45,7 +46,7 @@ const inside = INSIDE.filter((group) => groups.includes(group));
 const outside = OUTSIDE.filter((group) => groups.includes(group));
 // Each waits much, for time to pass or for one program to start, so both run at once.
 const runs = await Promise.allSettled([
-  inside.length > 0 && runInside(inside, (command) => prepare('inside', command)),
+  inside.length > 0 && runInside(inside, prepare),
   outside.length > 0 && runOutside(outside, prepare('outside', GUEST_SCRIPT)),
 ]);
 let [passed, failed, broken] = [0, 0, 0];

@@ -44,11 +44,23 @@ export class Monitor {
     await this.execute('cont');
   }
 
+  /** @returns what the guest does: whether it runs, and the registers of its processors that say where */
+  async processors(): Promise<string> {
+    const said = `${await this.command('info status')}${await this.command('info registers -a')}`;
+    return said
+      .split('\n')
+      .filter((line) => /^(VM status|CPU#|RIP=|R[BS]P=|.* RSP=)/.test(line))
+      .join('\n');
+  }
+
   /** Saves memory, devices and the disk into the disk's image, under a name. The guest stands still meanwhile. */
   async save(name: string): Promise<void> {
-    const command = { 'command-line': `savevm ${name}` };
-    const said = (await this.execute('human-monitor-command', command)) as string;
+    const said = await this.command(`savevm ${name}`);
     if (said !== '') throw new Error(`QEMU does not save the guest: ${said}`);
+  }
+
+  private async command(line: string): Promise<string> {
+    return (await this.execute('human-monitor-command', { 'command-line': line })) as string;
   }
 
   private async execute(command: string, words: object = {}): Promise<unknown> {

@@ -25,7 +25,7 @@ export async function run(cases: Cases, vm: Vm): Promise<void> {
         await pair.start();
         await pair.mount();
         dockerd = await pair.startInGuest(`dockerd --userland-proxy-path ${SCRIPT}`, DOCKERD_LOG);
-        await pair.untilSaid(DOCKERD_LOG, 'API listen on', dockerd);
+        await pair.untilSaid(DOCKERD_LOG, 'API listen on', dockerd, DOCKERD_MS);
         await pair.shell.must(`${MAKE_ROOT} && tar c -C ${ROOT} . | docker import - tiny`);
       },
       2 * DOCKERD_MS,

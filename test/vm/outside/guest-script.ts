@@ -7,6 +7,9 @@ export const LINK_DEVICE = `/dev/virtio-ports/${LINK_PORT}`;
 /** What the guest says when it takes orders, each time that it has booted. */
 export const READY = 'ready';
 
+/** How long an order may take before it is killed, seconds. */
+export const ORDER_SECONDS = 100;
+
 /**
  * What a guest runs that is used from outside: one command after the other, that come as lines `ID BASE64` over a serial
  * port, answered by `ID STATUS BASE64`. There is no udev that would name the ports.
@@ -25,7 +28,7 @@ echo ${READY} >&3
 while :; do
   read -r id words <&3 || { sleep 0.1; continue; }
   echo "$words" | base64 -d >/tmp/order
-  timeout -s KILL 200 sh /tmp/order </dev/null >/tmp/said 2>&1 3<&-
+  timeout -s KILL ${ORDER_SECONDS} sh /tmp/order </dev/null >/tmp/said 2>&1 3<&-
   status=$?
   { printf '%s %s ' "$id" "$status"; tail -c 16000 /tmp/said | base64 -w 0; echo; } >/tmp/answer
   dd if=/tmp/answer bs=32768 count=1 >&3 2>/dev/null # in one piece, as the port takes it

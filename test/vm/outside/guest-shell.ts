@@ -3,13 +3,16 @@ import { createInterface } from 'node:readline';
 import { until } from '../../helpers/processes.ts';
 import { WAIT_MS } from '../cases.ts';
 import { connectSoon } from '../monitor.ts';
-import { READY } from './guest-script.ts';
+import { ORDER_SECONDS, READY } from './guest-script.ts';
 
 export interface Answer {
   readonly code: number;
   /** What the command wrote, the end of it where that was much. */
   readonly said: string;
 }
+
+/** How long the answer to an order may take, milliseconds. */
+const ANSWER_MS = (ORDER_SECONDS + 30) * 1000;
 
 interface Waiting {
   answered(answer: Answer): void;
@@ -23,9 +26,11 @@ export class GuestShell {
   private boots = 0;
   private last = 0;
   private gone = false;
+  private readonly onSilent: (why: string) => void;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, onSilent: (why: string) => void) {
     this.socket = socket;
+    this.onSilent = onSilent;
     socket.on('error', () => {}); // 'close' follows
     socket.on('close', () => {
       this.gone = true;
@@ -36,9 +41,12 @@ export class GuestShell {
     lines.on('line', (line) => this.take(line));
   }
 
-  /** @param path of the chardev's socket, which QEMU is about to make */
-  static async connect(path: string): Promise<GuestShell> {
-    return new GuestShell(await connectSoon(path));
+  /**
+   * @param path of the chardev's socket, which QEMU is about to make
+   * @param onSilent called when an order is not answered, not even with how it was killed: no other one will be
+   */
+  static async connect(path: string, onSilent: (why: string) => void): Promise<GuestShell> {
+    return new GuestShell(await connectSoon(path), onSilent);
   }
 
   /** Waits until the guest has booted so many times. */
@@ -58,7 +66,15 @@ export class GuestShell {
     const id = `${++this.last}`;
     return new Promise((answered, lost) => {
       if (this.gone) return lost(new Error('the guest is gone'));
-      this.waiting.set(id, { answered, lost });
+      const late = `it has not answered "${command.slice(0, 80)}" within ${ANSWER_MS / 1000} s`;
+      const timer = setTimeout(this.onSilent, ANSWER_MS, late);
+      const settled =
+        <T>(settle: (value: T) => void) =>
+        (value: T): void => {
+          clearTimeout(timer);
+          settle(value);
+        };
+      this.waiting.set(id, { answered: settled(answered), lost: settled(lost) });
       this.socket.write(`${id} ${Buffer.from(command).toString('base64')}\n`);
     });
   }

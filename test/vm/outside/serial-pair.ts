@@ -108,10 +108,12 @@ export class SerialPair extends Carrier {
   }
 
   /** Waits until a program of the guest has said something. */
-  async untilSaid(log: string, text: string, pid: string): Promise<void> {
-    const wait = `until grep -q '${text}' ${log}; do kill -0 ${pid} || break; sleep 0.2; done; grep -q '${text}' ${log}`;
-    const { code } = await this.shell.run(wait);
-    if (code === 0) return;
+  async untilSaid(log: string, text: string, pid: string, limitMs = WAIT_MS): Promise<void> {
+    const end = performance.now() + limitMs;
+    // Shorter than an order may be.
+    const wait = `for each in $(seq 50); do grep -q '${text}' ${log} && exit 0; kill -0 ${pid} || exit 0; sleep 0.2; done; exit 1`;
+    while ((await this.shell.run(wait)).code !== 0 && performance.now() < end);
+    if ((await this.shell.run(`grep -q '${text}' ${log}`)).code === 0) return;
     const { said } = await this.shell.run(`tail -n 20 ${log}`);
     throw new Error(`"${text}" was not said, but:\n${said}`);
   }

@@ -1,11 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { bootGuest, type Guest, type GuestOptions } from '../boot.ts';
 import { Monitor } from '../monitor.ts';
 import { makeOverlay } from '../overlay.ts';
 import { LINK_PORT, ORDERS_PORT } from './guest-script.ts';
 import { GuestShell } from './guest-shell.ts';
+
+/** How long QEMU may take to say what its guest does, milliseconds. */
+const ANSWER_MS = 10_000;
 
 export type VmOptions = Pick<GuestOptions, 'image' | 'payload' | 'work' | 'timeoutMs'>;
 
@@ -18,37 +22,41 @@ export class Vm {
   private readonly folder = mkdtempSync(join(tmpdir(), 'portferry-vm-'));
   private readonly disk: string;
   private readonly removeFolder = (): void => rmSync(this.folder, { recursive: true, force: true });
-  private guest!: Guest;
-  private running!: { readonly shell: GuestShell; readonly monitor: Monitor };
+  private guest: Guest | undefined;
+  private running: { readonly shell: GuestShell; readonly monitor: Monitor } | undefined;
 
-  private constructor(options: VmOptions) {
+  constructor(options: VmOptions) {
     this.options = options;
     this.linkSocket = join(this.folder, 'link');
     this.disk = join(options.work, 'disk.qcow2');
     process.once('exit', this.removeFolder);
   }
 
-  /** Resolves when it takes orders. @throws when it does not boot; its console is printed then */
-  static async boot(options: VmOptions): Promise<Vm> {
-    const vm = new Vm(options);
-    makeOverlay(vm.disk, options.image.root);
-    await vm.start();
-    return vm;
+  /** Boots it, unless it has been; resolves when it takes orders. @throws when it does not; its console is printed then */
+  async boot(): Promise<void> {
+    if (this.guest !== undefined) return;
+    makeOverlay(this.disk, this.options.image.root);
+    await this.start();
   }
 
   /** Of the guest that runs now. */
   get shell(): GuestShell {
-    return this.running.shell;
+    return this.running!.shell;
   }
 
   get monitor(): Monitor {
-    return this.running.monitor;
+    return this.running!.monitor;
+  }
+
+  /** Whether it was given up. */
+  get stoodStill(): boolean {
+    return this.guest?.stoodStill() === true;
   }
 
   /** Ends QEMU without a word to anybody. */
   async kill(): Promise<void> {
-    this.guest.stop();
-    await this.guest.ended;
+    this.guest?.stop();
+    await this.guest?.ended;
   }
 
   /** Continues from what was saved under a name, in another QEMU, when the last one was killed. */
@@ -67,11 +75,12 @@ export class Vm {
     const orders = join(this.folder, 'orders');
     const monitor = join(this.folder, 'monitor');
     for (const path of [orders, monitor, this.linkSocket]) rmSync(path, { force: true });
-    this.guest = bootGuest({
+    const guest = bootGuest({
       ...this.options,
       disk: this.disk,
       monitor,
       onLine: () => {},
+      onStill: () => this.tell(),
       ports: [
         { name: LINK_PORT, socket: this.linkSocket },
         { name: ORDERS_PORT, socket: orders },
@@ -79,15 +88,23 @@ export class Vm {
       reboots: true,
       ...(restore !== undefined && { restore }),
     });
+    this.guest = guest;
     try {
-      const shell = await GuestShell.connect(orders);
+      const shell = await GuestShell.connect(orders, guest.giveUp);
       this.running = { shell, monitor: await Monitor.connect(monitor) };
       if (restore === undefined) await shell.booted(1);
       else await shell.must('true');
     } catch (error) {
-      this.guest.stop();
-      console.log((await this.guest.ended).console.slice(-40).join('\n'));
+      guest.stop();
+      console.log((await guest.ended).console.slice(-40).join('\n'));
       throw error;
     }
+  }
+
+  /** Says where the processors of a guest are that stands still. */
+  private async tell(): Promise<void> {
+    const late = delay(ANSWER_MS, 'QEMU does not answer either', { ref: false });
+    const told = this.running?.monitor.processors().catch((error: Error) => error.message);
+    console.log(await Promise.race([told ?? 'QEMU was not reached yet', late]));
   }
 }
