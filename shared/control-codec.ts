@@ -42,12 +42,12 @@ export const FEATURES = [
   'reverse',
 ] as const;
 export type Feature = (typeof FEATURES)[number];
-/** What some cannot do without: it carries their messages, or what they begin with. */
-const NEEDED: Readonly<Partial<Record<Feature, Feature>>> = {
-  dedicated: 'control',
-  claims: 'control',
-  'spare-streams': 'dedicated',
-  reverse: 'control',
+/** What some cannot do without: it carries their messages, or what they begin with. All earlier in FEATURES. */
+const NEEDED: Readonly<Partial<Record<Feature, readonly Feature[]>>> = {
+  dedicated: ['control'],
+  claims: ['control'],
+  'spare-streams': ['dedicated'],
+  reverse: ['control', 'details'],
 };
 
 export const LINK_VERSION = 1;
@@ -76,8 +76,8 @@ const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsTyp
 export function agreedFeatures(peer: Hello): ReadonlySet<Feature> {
   const agreed = new Set<Feature>();
   for (const feature of FEATURES) {
-    const needed = NEEDED[feature]; // earlier in the list
-    if (peer.features.includes(feature) && (needed === undefined || agreed.has(needed))) agreed.add(feature);
+    const needed = NEEDED[feature] ?? [];
+    if (peer.features.includes(feature) && needed.every((each) => agreed.has(each))) agreed.add(feature);
   }
   return agreed;
 }

@@ -55,9 +55,10 @@ describe('the hello', () => {
   it.each<[string[], string[]]>([
     [[...HELLO.features], [...FEATURES]],
     [
-      ['reverse', 'ping', 'control'],
-      ['control', 'ping', 'reverse'],
+      ['reverse', 'ping', 'details', 'control'],
+      ['control', 'ping', 'details', 'reverse'],
     ],
+    [['reverse', 'control'], ['control']],
     [['reverse', 'claims', 'dedicated', 'spare-streams', 'reset'], ['reset']],
     [['control', 'spare-streams'], ['control']],
     [[], []],
