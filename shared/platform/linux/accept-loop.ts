@@ -87,9 +87,12 @@ export class AcceptLoop implements Watcher {
     this.fd = -1;
   }
 
-  /** The listener, which may have been out of listening, listens. */
+  /**
+   * The listener, which may have been out of listening, listens. A pause goes on to its end: a client who waits would
+   * wake us all the time.
+   */
   listenAgain(): void {
-    if (this.fd >= 0 && !this.watching) this.listen();
+    if (this.fd >= 0 && !this.watching && !this.pause.isPaused) this.listen();
   }
 
   /** Descriptors or memory have run out, here or for a client that was accepted. */

@@ -34,11 +34,16 @@ export class AcceptPause implements Timed {
     this.options = options;
   }
 
+  /** Nobody is to be accepted now; `resume` follows. */
+  get isPaused(): boolean {
+    return this.state === 'paused';
+  }
+
   /** Something could not be had. */
   begin(errno: number): void {
     const { reactor, log, fields, pause } = this.options;
     this.lastMissed = reactor.now;
-    if (this.state === 'paused') return;
+    if (this.isPaused) return;
     reactor.pipes.closeIdle();
     pause();
     const begins = this.pauses++ === 0;
@@ -54,7 +59,7 @@ export class AcceptPause implements Timed {
 
   expired(): void {
     const { reactor, log, fields, resume } = this.options;
-    if (this.state === 'paused') {
+    if (this.isPaused) {
       this.state = 'recovering';
       resume();
     }

@@ -141,6 +141,21 @@ it('stays stopped after a pause, and is not started twice by its end', () => {
   expect(reactor.calls).toEqual(['watch', 'unwatch', 'watch', 'unwatch', 'watch']);
 });
 
+it('waits for the end of a pause when it is started again meanwhile', () => {
+  reactor.queue = [-ERRNO.EMFILE];
+  loop.start(LISTENER);
+  reactor.wake();
+  loop.start(LISTENER);
+  loop.listenAgain();
+  loop.stop();
+  loop.start(LISTENER);
+  expect(reactor.watched).toBe(false);
+  reactor.pass(99);
+  expect(reactor.calls).toEqual(['watch', 'unwatch']);
+  reactor.pass(1);
+  expect(reactor.watched).toBe(true);
+});
+
 it('leaves a listener that is out of listening until it listens again', () => {
   reactor.queue = [-ERRNO.EINVAL, ...clients(1)];
   loop.start(LISTENER);
