@@ -35,10 +35,15 @@ export class LinkWire {
     this.server = server;
   }
 
-  /** Ends the link and lets nobody connect; streams that run are left alone. */
-  cut(): void {
+  /** Lets nobody connect; the link and streams that run are left alone. */
+  shut(): void {
     this.server?.close();
     rmSync(this.path, { force: true });
+  }
+
+  /** Ends the link and lets nobody connect; streams that run are left alone. */
+  cut(): void {
+    this.shut();
     for (const { ends, stream } of this.joined) if (stream !== true) for (const end of ends) end.destroy();
   }
 

@@ -99,6 +99,26 @@ describe.each(engines)('%s engine', (engine) => {
   });
 });
 
+it('a client that gets no stream over a link that is up is reset, and its container is not blamed, on each engine', async () => {
+  await Promise.all(
+    engines.map(async (engine) => {
+      const { pair, wire } = await start(engine, 'dedicated');
+      const { port } = await pair.expose(loopback('tcp', echo.port));
+      wire.shut();
+      expect((await fateOf(await connectTo(port))).how).toBe('ECONNRESET');
+      const line = await until('the line in the log', () =>
+        logLines(pair.host.stderr()).find(({ msg }) => msg?.startsWith('a client was reset')),
+      );
+      expect(line).toMatchObject({
+        code: 'NO_LINK',
+        msg: expect.stringMatching(/cannot connect to unix:|no stream to the VM shim: connect: ENOENT/),
+      });
+      await wire.mend();
+      await until('the forward to work again', () => works(port));
+    }),
+  );
+});
+
 it('a client that waits in vain is reset after 5 s, and not before, on each engine', async () => {
   await Promise.all(
     engines.map(async (engine) => {

@@ -1,4 +1,5 @@
 import { type Destination, decodeDestination, describeDestination } from '../../../shared/destination.ts';
+import type { ErrorCode } from '../../../shared/errors.ts';
 import type { ForwardOptions } from '../../../shared/forward-options.ts';
 import { giveAll, Limit, takeAll } from '../../../shared/limit.ts';
 import { dialCode } from '../../../shared/link/dial-error.ts';
@@ -173,10 +174,15 @@ export class ForwardListener implements AcceptOwner {
   }
 
   /** A client was not carried. @param client where it came from, if that is an IP address */
-  dialFailed(errno: number, why: string, client: ClientAddress | undefined): void {
+  dialFailed(
+    errno: number,
+    why: string,
+    client: ClientAddress | undefined,
+    code: ErrorCode = dialCode(errno),
+  ): void {
     this.counters[DIAL_FAILURES]!++;
     if (this.settings.wait !== undefined) this.context.dialFailed(this.id, errno);
-    const fields = { forward: this.name, client, code: dialCode(errno) };
+    const fields = { forward: this.name, client, code };
     this.context.log.info(
       fields,
       `a client was reset: ${describeDestination(this.target)} in the VM: ${why}`,

@@ -1,4 +1,4 @@
-import { ERRNO } from '../../../shared/errors.ts';
+import { ERRNO, type ErrorCode } from '../../../shared/errors.ts';
 import type { Pace } from '../../../shared/pace.ts';
 import type { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { COPY_BYTES } from '../../../shared/platform/linux/reactor.ts';
@@ -80,8 +80,8 @@ export class HostConnection extends TunnelDial<ForwardListener> implements Relay
     this.relay.dialled(fd, this.path.kind, flags, { down: early });
   }
 
-  protected override unreachable(errno: number, why: string): void {
-    this.source.dialFailed(errno, why, decodeIp(this.peer));
+  protected override unreachable(errno: number, why: string, code?: ErrorCode): void {
+    this.source.dialFailed(errno, why, decodeIp(this.peer), code);
     this.relay.dialFailed(errno);
   }
 

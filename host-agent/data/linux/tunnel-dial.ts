@@ -2,8 +2,7 @@
  * Opens a dedicated stream in a worker: connect, preface, answer. What is true of a failed dial is in data/tunnel.ts,
  * whose counterpart this is.
  */
-
-import { ERRNO, errnoName } from '../../../shared/errors.ts';
+import { ERRNO, type ErrorCode, errnoName } from '../../../shared/errors.ts';
 import { ANSWER_MS } from '../../../shared/link/open-channel.ts';
 import { AbortedStream } from '../../../shared/platform/linux/aborted-stream.ts';
 import { EPOLLIN } from '../../../shared/platform/linux/constants.ts';
@@ -59,8 +58,8 @@ export abstract class TunnelDial<Source extends TunnelSource>
    */
   protected abstract opened(fd: number, flags: number, early: Buffer): void;
 
-  /** There will be no stream, and nothing is left of it. */
-  protected abstract unreachable(errno: number, why: string): void;
+  /** There will be no stream, and nothing is left of it. @param code where it is not what dialCode makes of the errno */
+  protected abstract unreachable(errno: number, why: string, code?: ErrorCode): void;
 
   /** The shim aborts the stream that was opened. */
   protected abstract aborted(errno: number): void;
@@ -146,7 +145,7 @@ export abstract class TunnelDial<Source extends TunnelSource>
     if (early < 0) return;
     // A fresh stream takes a preface whole: it is smaller than any socket buffer.
     if (reactor.libc.write(this.fd, address, length + early) !== length + early)
-      return this.failed(ERRNO.ECONNABORTED, 'write');
+      return this.refuse(ERRNO.ECONNABORTED, 'write');
     this.streamId = streamId;
     this.phase = 'answering';
     this.setDeadline(ANSWER_MS);
@@ -155,6 +154,8 @@ export abstract class TunnelDial<Source extends TunnelSource>
   }
 
   protected override failed(errno: number, what: string): void {
+    if (this.phase === 'connecting')
+      return this.refuse(errno, `no stream to the VM shim: ${what}`, 'NO_LINK');
     if (this.phase === 'answering') this.announce(this.giveUp(), errno);
     this.refuse(errno, what);
   }
@@ -184,11 +185,11 @@ export abstract class TunnelDial<Source extends TunnelSource>
     this.opened(this.takeFd(), left, bytes.subarray(RESULT_BYTES));
   }
 
-  private refuse(errno: number, what: string): void {
+  private refuse(errno: number, what: string, code?: ErrorCode): void {
     if (this.phase === 'answering') this.forget();
     this.phase = 'over';
     this.closeFd();
-    this.unreachable(errno, `${what}: ${errnoName(errno)}`);
+    this.unreachable(errno, `${what}: ${errnoName(errno)}`, code);
   }
 
   private giveUp(): AbortedStream {
