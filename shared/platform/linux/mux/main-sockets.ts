@@ -9,7 +9,9 @@ import type {
   LinkTarget,
   OpenedChannel,
 } from '../../../link/linked-socket.ts';
+import { PLAIN_SOCKET } from '../../../relay/stream-end.ts';
 import { decodeDetails, encodeDetails } from '../../../stream-details.ts';
+import { adoptSocket } from '../adopt-socket.ts';
 import type { Libc } from '../libc.ts';
 import type { SocketOrder, SocketReport } from './socket-orders.ts';
 import { takeSocket } from './take-socket.ts';
@@ -122,10 +124,10 @@ export class MainSockets {
       const { fd, early } = await takeSocket(this.libc, socket);
       const order = orderOf({ fd, tcp, early: Uint8Array.from(early), counters, bytes: pace?.rate.share });
       if (!this.ended && worker.give(fd, order)) return;
-      this.libc.close(fd);
+      PLAIN_SOCKET.abort(adoptSocket(fd), LINK_LOST);
       this.end(number, LINK_LOST, true);
     } catch (error) {
-      socket.destroy();
+      PLAIN_SOCKET.abort(socket, error as BridgeError);
       const { link } = this;
       // A channel of the peer still waits for it.
       if (number >= 0) worker.post({ type: 'socket-failed', link, number, errno: ERRNO.ECONNRESET });

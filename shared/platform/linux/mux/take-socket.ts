@@ -6,7 +6,8 @@ import { systemError } from '../errno.ts';
 import type { Libc } from '../libc.ts';
 
 /**
- * Takes the stream out of a paused Node socket, which is destroyed; the peer notices nothing.
+ * Takes the stream out of a paused Node socket, which is destroyed; the peer notices nothing. A socket that it cannot be
+ * taken out of is left to the caller, and is only good to be ended.
  * @returns a descriptor that is the caller's, and what was read from the stream already
  * @throws BridgeError LINK_LOST when the stream is gone, IO when it has no descriptor or there is none left
  */
@@ -26,8 +27,7 @@ export async function takeSocket(libc: Libc, socket: Socket): Promise<{ fd: numb
     chunks.push(chunk);
   }
   const fd = libc.fcntl(handle.fd, F_DUPFD_CLOEXEC, 0);
-  const errno = fd < 0 ? libc.errno() : 0;
+  if (fd < 0) throw systemError('fcntl', 'the stream of a link', libc.errno());
   socket.destroy();
-  if (fd < 0) throw systemError('fcntl', 'the stream of a link', errno);
   return { fd, early: Buffer.concat(chunks) };
 }
