@@ -4,7 +4,7 @@ import { WorkerLog } from '../../../shared/platform/linux/messages.ts';
 import { type WorkerLink, WorkerLinks } from '../../../shared/platform/linux/mux/worker-links.ts';
 import { WorkerStreams } from '../../../shared/platform/linux/worker-streams.ts';
 import type { WorkerContext, WorkerProgram } from '../../../shared/platform/linux/worker-thread.ts';
-import { ChannelProbe } from './channel-probe.ts';
+import { probeChannel } from './channel-probe.ts';
 import { DatagramChannel } from './datagram-channel.ts';
 import type { DatagramReport } from './datagram-orders.ts';
 import type { DatagramContext } from './datagram-route.ts';
@@ -81,7 +81,7 @@ export class HostWorker implements WorkerProgram<HostOrder>, DatagramContext {
         const done = (errno: number) => this.worker.post({ type: 'probed', ticket, errno });
         const link = this.links.get(order.link);
         if (link === undefined) done(ERRNO.ECONNABORTED);
-        else new ChannelProbe(this.reactor, link, destination, done);
+        else probeChannel(this.reactor, link, destination, done);
         return;
       }
       case 'close-forward':
