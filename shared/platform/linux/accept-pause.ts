@@ -1,4 +1,4 @@
-import { errnoName } from '../../errors.ts';
+import { ERRNO, errnoName } from '../../errors.ts';
 import type { LimitLog } from '../../limit.ts';
 import type { Timed } from './deadlines.ts';
 import type { Reactor } from './reactor.ts';
@@ -7,6 +7,13 @@ import type { Reactor } from './reactor.ts';
 const PAUSE_MS = 100;
 /** There are enough again when none have been missed for so long, milliseconds. */
 const RECOVERED_MS = 2_000;
+
+/** What an administrator raises, where that helps. */
+const LIMITED_BY = new Map<number, string>([
+  [ERRNO.EMFILE, ' (see ulimit -n)'],
+  [ERRNO.ENFILE, ' (see sysctl fs.file-max)'],
+  [ERRNO.ENOSPC, ' (see sysctl fs.epoll.max_user_watches)'],
+]);
 
 export interface AcceptPauseOptions {
   readonly reactor: Reactor;
@@ -50,7 +57,7 @@ export class AcceptPause implements Timed {
     if (begins && reactor.shortage.begin())
       log.warn(
         { ...fields, errno: errnoName(errno) },
-        `out of descriptors or memory (${errnoName(errno)}): clients wait until others have gone (see ulimit -n)`,
+        `out of descriptors or memory (${errnoName(errno)}): clients wait until others have gone${LIMITED_BY.get(errno) ?? ''}`,
       );
     // A recovery that was being waited for has its place in the list: it finds that it is too early.
     if (this.state === 'accepting') reactor.deadlinesOf(PAUSE_MS).add(this, reactor.now);

@@ -116,12 +116,20 @@ it('does not come back by stepping back when a client has paused it', () => {
   expect(reactor.watched).toBe(false);
 });
 
-it.each(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'] as const)('pauses for a moment at %s', (name) => {
+it.each([
+  ['EMFILE', ' (see ulimit -n)'],
+  ['ENFILE', ' (see sysctl fs.file-max)'],
+  ['ENOSPC', ' (see sysctl fs.epoll.max_user_watches)'],
+  ['ENOBUFS', ''],
+  ['ENOMEM', ''],
+] as const)('pauses for a moment at %s', (name, hint) => {
   reactor.queue = [-ERRNO[name], ...clients(1)];
   loop.start(LISTENER);
   reactor.wake();
   expect([accepted, pauses, reactor.watched]).toEqual([[], 1, false]);
-  expect(said).toEqual([expect.stringContaining(`out of descriptors or memory (${name})`)]);
+  expect(said).toEqual([
+    `out of descriptors or memory (${name}): clients wait until others have gone${hint}`,
+  ]);
   reactor.pass(100);
   expect(reactor.watched).toBe(true);
   reactor.wake();
