@@ -71,8 +71,9 @@ export function describePlace(place: Place): string {
 export function parseCommandLineReverse(text: string): { spec: ReverseSpec; vm: string | undefined } {
   if (isReverse(text)) return { spec: parseReverseSpec(text), vm: undefined };
   const cursor: Cursor = { text, end: optionsStart(text), position: 0 };
-  const at = [...text.matchAll(VM_NAME)].at(-1)?.index ?? text.lastIndexOf('@');
-  if (at < 0) refuse(text, text.length, 'expected "@vm:PORT" behind what is dialled on the host');
+  const ends = text.slice(0, cursor.end);
+  const at = [...ends.matchAll(VM_NAME)].at(-1)?.index ?? ends.lastIndexOf('@');
+  if (at < 0) refuse(text, ends.length, 'expected "@vm:PORT" behind what is dialled on the host');
   const host = takeShortHost({ ...cursor, end: at });
   cursor.position = at + 1;
   const start = cursor.position;

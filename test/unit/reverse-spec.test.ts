@@ -115,6 +115,8 @@ describe('what the command line takes', () => {
     ['unix:db.sock@vm:1', 'the host path is not absolute'],
     ['tcp:127.0.0.1:5432@vm:65536', 'is no decimal number'],
     ['tcp:127.0.0.1:5432@vm:5432?keepalive=5', 'has no options'],
+    ['unix:/a@vm:/b?x=@y:z', 'position 13: a reverse forward has no options'],
+    ['tcp:127.0.0.1:5432?x=@y:z', 'position 18: expected "@vm:PORT"'],
   ])('%s: %s', (text, why) => {
     expect(() => parseCommandLineReverse(text)).toThrow(why);
     expect(() => parseCommandLineReverse(text)).toThrow(BridgeError);
