@@ -6,6 +6,7 @@ import { parseAddress } from '../shared/transport/address.ts';
 import { LANES } from '../shared/transport/choose.ts';
 import { parseHostLink } from '../shared/transport/link-address.ts';
 import { parsePeerCids } from '../shared/transport/peer-cids.ts';
+import { VM_NAME } from '../shared/vm-name.ts';
 import { POLICY_KEYS } from './control/policy-schema.ts';
 
 const LANE = {
@@ -107,7 +108,7 @@ export const HOST_SCHEMA: Schema = {
     vm: {
       kind: 'named',
       about: 'The VMs.',
-      name: /^[A-Za-z0-9._-]{1,64}$/,
+      name: new RegExp(`^${VM_NAME}$`),
       each: VM,
     },
   },

@@ -2,6 +2,7 @@ import { optionsStart } from './forward-options.ts';
 import { formatEndpoint } from './ip.ts';
 import { type Cursor, refuse, takeAddress, takeColon, takePart, takePorts } from './port-spec-cursor.ts';
 import { decodePath, encodePath } from './spec-path.ts';
+import { VM_NAME } from './vm-name.ts';
 
 /**
  * One reverse forward: a port or unix socket in the VM whose clients are carried to a service of the host. Its full
@@ -22,7 +23,8 @@ export type Place =
 
 const PREFIX = 'reverse:';
 /** Where the host ends in what the command line takes. Paths may have such a text too: the last one counts. */
-const VM_NAME = /@[A-Za-z0-9._-]{1,64}:/g;
+const NAME_BEHIND_HOST = new RegExp(`@${VM_NAME}:`, 'g');
+const NAME = new RegExp(`^${VM_NAME}$`);
 /** Address in the VM when nobody chose one. */
 const LOOPBACK = '127.0.0.1';
 
@@ -72,13 +74,13 @@ export function parseCommandLineReverse(text: string): { spec: ReverseSpec; vm: 
   if (isReverse(text)) return { spec: parseReverseSpec(text), vm: undefined };
   const cursor: Cursor = { text, end: optionsStart(text), position: 0 };
   const ends = text.slice(0, cursor.end);
-  const at = [...ends.matchAll(VM_NAME)].at(-1)?.index ?? ends.lastIndexOf('@');
+  const at = [...ends.matchAll(NAME_BEHIND_HOST)].at(-1)?.index ?? ends.lastIndexOf('@');
   if (at < 0) refuse(text, ends.length, 'expected "@vm:PORT" behind what is dialled on the host');
   const host = takeShortHost({ ...cursor, end: at });
   cursor.position = at + 1;
   const start = cursor.position;
   const name = takePart(cursor);
-  if (!/^[A-Za-z0-9._-]{1,64}$/.test(name)) refuse(text, start, 'expected the name of a VM, or "vm"');
+  if (!NAME.test(name)) refuse(text, start, 'expected the name of a VM, or "vm"');
   takeColon(cursor, 'the port in the VM');
   const vm = takeShortVm(cursor);
   expectEnd(cursor);
