@@ -12,6 +12,7 @@ export function fileError(error: unknown, what: string): BridgeError {
       return new BridgeError('NOT_FOUND', `${what}: there is no such file or directory`, { cause: error });
     case 'EACCES':
     case 'EPERM':
+    case 'EROFS':
       return new BridgeError('PERMISSION_DENIED', `${what}: permission denied`, { cause: error });
     case 'EISDIR':
       return new BridgeError('IO', `${what}: it is a directory`, { cause: error });

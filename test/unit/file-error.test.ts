@@ -6,6 +6,7 @@ it.each([
   ['ENOTDIR', 'NOT_FOUND', 'there is no such file or directory'],
   ['EACCES', 'PERMISSION_DENIED', 'permission denied'],
   ['EPERM', 'PERMISSION_DENIED', 'permission denied'],
+  ['EROFS', 'PERMISSION_DENIED', 'permission denied'],
   ['EISDIR', 'IO', 'it is a directory'],
   ['EMFILE', 'IO', 'EMFILE: of the system'],
 ])('%s of a file is %s', (errno, code, why) => {
