@@ -65,6 +65,7 @@ export function unreachable(socketPath: string, error: unknown): BridgeError {
     new BridgeError(code, `cannot reach the host agent at ${socketPath}: ${why}`, { cause: error });
   switch (nodeErrno(error)) {
     case 'ENOENT':
+    case 'ENOTDIR':
       return because('NO_LINK', 'there is no such socket; is portferry host-agent running with this --api?');
     case 'ECONNREFUSED':
       return isSocket(socketPath)

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -148,10 +148,12 @@ describe('the API', () => {
   });
 
   it('says what to look at when the host agent does not run', async () => {
-    await expect(new ApiClient(join(dir, 'nobody')).list()).rejects.toMatchObject({
-      code: 'NO_LINK',
-      message: expect.stringMatching(/is portferry host-agent running/),
-    });
+    writeFileSync(join(dir, 'file'), '');
+    for (const name of ['nobody', 'file/nobody'])
+      await expect(new ApiClient(join(dir, name)).list()).rejects.toMatchObject({
+        code: 'NO_LINK',
+        message: expect.stringMatching(/is portferry host-agent running/),
+      });
   });
 
   it("says that a directory is no socket, and what is another user's", async () => {
