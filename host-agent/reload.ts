@@ -9,7 +9,7 @@ export interface ReloadOptions {
   readonly file: string;
   /** What the host agent was started with. */
   readonly config: HostConfig;
-  /** Reads and checks it. @throws BridgeError BAD_REQUEST */
+  /** Reads and checks it. @throws BridgeError BAD_REQUEST, NOT_FOUND, PERMISSION_DENIED or IO */
   readonly read: () => HostConfig;
   readonly agent: Pick<Agent, 'enforce'>;
   readonly log: Logger;

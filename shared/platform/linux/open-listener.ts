@@ -5,7 +5,10 @@ import { listenInPlace } from '../../ports/reserve-unix.ts';
 import type { Libc } from './libc.ts';
 import type { Sockets } from './sockets.ts';
 
-/** A socket that listens, by its descriptor, which is the caller's. An IP port is only reserved before it is opened. */
+/**
+ * A socket that listens, by its descriptor, which is the caller's. An IP port is only reserved before it is opened, where the
+ * kernel lets us (reservation-filter.ts).
+ */
 export interface Listener {
   readonly fd: number;
   readonly tcp: boolean;

@@ -58,7 +58,8 @@ export class Sockets {
   }
 
   /**
-   * Binds and listens; an IP port answers nobody before `answer`. IPv6 sockets take IPv6 only.
+   * Binds and listens; an IP port answers nobody before `answer`, where the kernel lets us (reservation-filter.ts). IPv6
+   * sockets take IPv6 only.
    * @throws BridgeError as systemError has it
    */
   openListener(address: SocketAddress, name: string): number {
