@@ -133,6 +133,10 @@ async function compose(
     urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
+  // Before the table: the next host agent takes over what is open in the VMs, so no shim is told to close it.
+  scope.defer(() => {
+    for (const each of reverse.values()) each.close();
+  });
   scope.defer(() => permanent.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
