@@ -185,10 +185,10 @@ export class ReverseListeners {
 
   /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK or CANCELLED */
   private async whenUp(held: Held): Promise<ReverseLink> {
+    if (held.dropped) throw noLonger(); // accepted just before its port was closed
     const { waitMs: ms = WAIT_MS } = this.options;
     const link = this.links.get(held.owner);
     if (link !== undefined) return link;
-    if (held.dropped) throw noLonger();
     const late = () => new BridgeError('NO_LINK', `no link to the host agent for ${ms / 1000} s`);
     return held.clients.wait({ ms, late });
   }

@@ -202,6 +202,18 @@ describe('ReverseListeners', () => {
     expect(limit.used).toBe(0);
   });
 
+  it('a client that was accepted just before its port was closed goes nowhere', async () => {
+    start();
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    await link.opened(1);
+    const [, { whenUp }] = opening.mock.calls[0]!;
+    expect(await whenUp()).toBe(link);
+    want(link);
+    await expect(whenUp()).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
   it('opens nothing any more when the shim stops, whatever is said on links that still run', async () => {
     start();
     const link = linked('a');
