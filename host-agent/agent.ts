@@ -137,7 +137,6 @@ async function compose(
   scope.defer(() => {
     for (const each of reverse.values()) each.close();
   });
-  scope.defer(() => permanent.close());
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ view }) => view);
@@ -171,7 +170,11 @@ async function restorePermanent(
   // Closed here as well, in case that the rest of the start fails.
   scope.defer(() => table.close());
   const permanent = new PermanentForwards({ table, state, vms, log });
-  scope.defer(() => permanent.close());
+  // At once, because what waits for a link fails then: that is nothing to warn of, or to try again.
+  scope.signal.addEventListener('abort', () => {
+    table.takeNoMore();
+    permanent.close();
+  });
   await permanent.restore();
   return permanent;
 }
