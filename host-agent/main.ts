@@ -7,6 +7,7 @@ import {
   givenOptions,
   heartbeatOption,
   logLevelOption,
+  once,
   repeat,
   untilSignalled,
   workersOption,
@@ -50,14 +51,16 @@ export function addHostCommands(program: Command): void {
     .option('--connect <[name=]url>', 'dial the VM shim there; may repeat, with a name for each VM', repeat)
     .option('--listen <[name=]url>', 'VM shims dial us there; may repeat', repeat)
     .option('--control <[name=]url>', 'serve the 9P control filesystem of a VM there; may repeat', repeat)
-    .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)')
+    .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)', once)
     .addOption(
       new Option(
         '--state <path>',
         'keep forwards made through the API in this file, and publish them again at start',
-      ).env('PORTFERRY_STATE'),
+      )
+        .env('PORTFERRY_STATE')
+        .argParser(once),
     )
-    .option('--grace <seconds>', 'how long what a VM shim claimed outlives its link (default: 30)')
+    .option('--grace <seconds>', 'how long what a VM shim claimed outlives its link (default: 30)', once)
     .option(
       '--wildcard-privileged',
       'where one address is denied (macOS, ports below 1024): listen at all, and reset clients of the others',
@@ -76,6 +79,7 @@ export function addHostCommands(program: Command): void {
     .option(
       '--port-range <from-to>',
       'host ports for requests that leave the choice to us (default: 49153-65535)',
+      once,
     )
     .option('--legacy-peer', 'also accept a vpnkit peer, which sends no hello of ours')
     .addOption(new Option('--lane <lane>', 'how connections travel').choices([...LANES]).default('auto'))
@@ -106,7 +110,7 @@ export function addHostCommands(program: Command): void {
     .description('publish a port through the API of the host agent; prints the resolved spec')
     .argument('<spec>', SPEC)
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
-    .option('--vm <name>', 'the VM, where the host agent has several')
+    .option('--vm <name>', 'the VM, where the host agent has several', once)
     .option('--reverse', REVERSE)
     .addOption(apiOption())
     .action(async (text: string, options: SpecOptions) => {
@@ -120,7 +124,7 @@ export function addHostCommands(program: Command): void {
     .description('remove a published port; prints what was removed')
     .argument('<spec>', SPEC)
     .option('--to <address>', 'for the short form: the address in the VM', '127.0.0.1')
-    .option('--vm <name>', 'only of this VM')
+    .option('--vm <name>', 'only of this VM', once)
     .option('--now', 'end its running connections too; else they finish')
     .option('--reverse', REVERSE)
     .addOption(apiOption())

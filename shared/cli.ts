@@ -27,7 +27,7 @@ export function workersOption(): Option {
   return new Option(
     '--workers <number>',
     'threads of the Linux engine; from the number of cores unless told',
-  );
+  ).argParser(once);
 }
 
 /** How soon each side notices that the other is dead. */
@@ -35,12 +35,14 @@ export function heartbeatOption(): Option {
   return new Option(
     '--heartbeat <seconds>',
     'how often the other side is asked whether it is there; silent for three times as long, it is dead (default: 10)',
-  );
+  ).argParser(once);
 }
 
 /** The option that every client of the API has. `apiPath` reads it. */
 export function apiOption(): Option {
-  return new Option('--api <path>', "unix socket of the host agent's API").env('PORTFERRY_API');
+  return new Option('--api <path>', "unix socket of the host agent's API")
+    .env('PORTFERRY_API')
+    .argParser(once);
 }
 
 /** @param given what `apiOption` was given, by whichever way. @throws BridgeError BAD_REQUEST where that is nothing */
@@ -54,7 +56,7 @@ export function apiPath(given: string | undefined): string {
 
 /** A TOML file that says what options say, and more. */
 export function configOption(): Option {
-  return new Option('--config <file>', 'read this TOML file as well; options win over it');
+  return new Option('--config <file>', 'read this TOML file as well; options win over it').argParser(once);
 }
 
 /** The options that somebody gave, without those that stand at their default. */
@@ -70,7 +72,11 @@ export function repeat(value: string, before: readonly string[] = []): readonly 
   return [...before, value];
 }
 
-/** Takes an option that may be given once: else the last one would win, and nobody would hear of the others. */
+/**
+ * Takes an option that may be given once: else the last one would win, and nobody would hear of the others. Not for one that
+ * has a default, which comes as `before`.
+ * @throws InvalidArgumentError when it was given before
+ */
 export function once(value: string, before?: string): string {
   if (before !== undefined) throw new InvalidArgumentError(`It was given before, as '${before}'.`);
   return value;

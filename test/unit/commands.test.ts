@@ -48,6 +48,9 @@ describe('wrong usage:', () => {
       ['vm-shim', '--listen', 'unix:///a', '--listen', 'unix:///b'],
       "as 'unix:///a'",
     ],
+    ['two --config', ['host-agent', '--config', '/a.toml', '--config', '/b.toml'], "as '/a.toml'"],
+    ['two --state', ['host-agent', '--state', '/a', '--state', '/b'], "as '/a'"],
+    ['two --vm', ['unexpose', '80', '--vm', 'a', '--vm', 'b'], "as 'a'"],
     ['an unknown lane', ['host-agent', '--connect', 'unix:///a', '--lane', 'fast'], "'fast'"],
   ])('%s', async (_name, args, said) => {
     const { out, err, error } = await run(...args);
