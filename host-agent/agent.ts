@@ -133,7 +133,10 @@ async function compose(
     urls.push(await listenForVm(links.get(each.vm)!, each, optionsOf(each.vm), log, scope));
   // Deferred behind the links, so that it is closed before them: clients are reset while the VM still hears of it.
   scope.defer(() => table.close());
-  scope.defer(() => permanent.close());
+  // Before the table: the next host agent takes over what is open in the VMs, so no shim is told to close it.
+  scope.defer(() => {
+    for (const each of reverse.values()) each.close();
+  });
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ view }) => view);
@@ -167,7 +170,11 @@ async function restorePermanent(
   // Closed here as well, in case that the rest of the start fails.
   scope.defer(() => table.close());
   const permanent = new PermanentForwards({ table, state, vms, log });
-  scope.defer(() => permanent.close());
+  // At once, because what waits for a link fails then: that is nothing to warn of, or to try again.
+  scope.signal.addEventListener('abort', () => {
+    table.takeNoMore();
+    permanent.close();
+  });
   await permanent.restore();
   return permanent;
 }

@@ -51,7 +51,8 @@ function twoUrls(vm: string, dialled: readonly string[], awaited: readonly strin
   const both = dialled.includes(vm) && awaited.includes(vm) ? ['give it either connect or listen'] : [];
   const naming = vm === DEFAULT_VM ? ['name the VMs: --connect NAME=<url>'] : [];
   const help = [...both, ...naming].join(', or ') || 'a VM has one link';
-  const said = file.get('vm', vm, 'listen') ?? file.get('vm', vm, 'connect');
+  // One link in the file gives way to what options say.
+  const said = file.get('vm', vm, 'connect') && file.get('vm', vm, 'listen');
   return `${said === undefined ? '' : `${said.where}: `}VM "${vm}" has two URLs: ${help}`;
 }
 

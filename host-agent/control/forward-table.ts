@@ -207,9 +207,14 @@ export class ForwardTable {
     );
   }
 
+  /** The host agent stops: who asks for a forward is refused, who still waits for one too. The rest stays until `close`. */
+  takeNoMore(): void {
+    this.closed = true;
+  }
+
   /** Releases everything and takes no more. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.takeNoMore();
     await Promise.all(this.list().map((claim) => this.release(claim, { now: true })));
   }
 
@@ -243,10 +248,11 @@ export class ForwardTable {
     return { resolved, forward: { close: async () => {}, stats: () => ({ not_bound: 1 }) } };
   }
 
-  /** Says why, in the log and to whom asked. */
+  /** Says why, in the log and to whom asked; that the host agent stops is logged already. */
   private async refused({ owner, vm, spec }: ClaimRequest, error: unknown): Promise<unknown> {
     const explained = await explainRefusal(error, this.entries);
-    this.log.warn({ owner, vm, spec: formatForward(spec) }, `not exposed: ${messageOf(explained)}`);
+    if (!this.closed)
+      this.log.warn({ owner, vm, spec: formatForward(spec) }, `not exposed: ${messageOf(explained)}`);
     return explained;
   }
 

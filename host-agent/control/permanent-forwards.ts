@@ -221,7 +221,7 @@ export class PermanentForwards {
     const looked = wanted.tries % LOOK_EVERY === 1;
     if (wanted.failure?.code !== error.code || looked) wanted.failure = error;
     const { spec, vm } = wanted;
-    if (first)
+    if (first && !this.closed)
       log.warn(
         { spec, vm, code: error.code },
         `not published: ${error.message}; tried again every ${retryMs / 1000} s`,

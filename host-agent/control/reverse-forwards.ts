@@ -73,6 +73,7 @@ export class ReverseForwards {
   private last = 0;
   private retry: NodeJS.Timeout | undefined;
   private saying: NodeJS.Immediate | undefined;
+  private closed = false;
   /** Channels for what nobody published. */
   private strangers = 0;
 
@@ -116,6 +117,7 @@ export class ReverseForwards {
 
   /** A link is up; it takes the place of any other. */
   linkUp(link: ReverseLink): void {
+    if (this.closed) return;
     if (!link.has('reverse')) {
       const error = this.unsupported();
       const { vm, log } = this.options;
@@ -143,6 +145,7 @@ export class ReverseForwards {
 
   /** The shim has opened a channel for a client. */
   serve(channel: OpenedChannel): void {
+    if (this.closed) return channel.refuse(stopping());
     const { details, destination } = channel;
     const wanted = this.wanted.get(details.reverse ?? 0);
     if (wanted !== undefined && isSame(wanted.spec.host, destination)) return wanted.exit.serve(channel);
@@ -155,9 +158,11 @@ export class ReverseForwards {
     channel.refuse(denied);
   }
 
+  /** Says no more to the shim, which keeps what is open for the next host agent; connections go on. */
   close(): void {
+    this.closed = true;
     clearTimeout(this.retry);
-    this.giveUp(new BridgeError('CANCELLED', 'the host agent is stopping'));
+    this.giveUp(stopping());
   }
 
   private giveUp(reason: BridgeError, down = NO_LINK): void {
@@ -246,6 +251,10 @@ export class ReverseForwards {
       `the shim of VM "${this.options.vm}" cannot publish services of the host: it is a vpnkit, or an older portferry`,
     );
   }
+}
+
+function stopping(): BridgeError {
+  return new BridgeError('CANCELLED', 'the host agent is stopping');
 }
 
 function isSame(service: Place, destination: Destination | Place): boolean {

@@ -8,7 +8,7 @@ import { MAX_REVERSE } from '../../shared/reverse-messages.ts';
 
 /** How long what was found is believed, milliseconds. */
 const BELIEVED_MS = 60_000;
-/** And how long after any look, so that many that are refused do not hold up what can be opened, milliseconds. */
+/** And how long after any look, so that many that are refused do not have the machine look all the time, milliseconds. */
 const PAUSE_MS = 1_000;
 
 interface Refused {
@@ -16,8 +16,10 @@ interface Refused {
   readonly plain: string;
   /** With who is in the way. */
   readonly error: BridgeError;
-  /** Of a steady clock, milliseconds. */
+  /** Of a steady clock, milliseconds, as the next. */
   readonly lookedAt: number;
+  /** When it was refused last. */
+  refusedAt: number;
 }
 
 export class Refusals {
@@ -40,6 +42,7 @@ export class Refusals {
   async explain(spec: string, error: BridgeError): Promise<{ error: BridgeError; known: boolean }> {
     const last = this.known.get(spec);
     const refused = last?.plain === error.message && this.isBelieved(last) ? last : await this.look(error);
+    refused.refusedAt = this.now();
     this.known.delete(spec);
     this.known.set(spec, refused);
     if (this.known.size > MAX_REVERSE) this.known.delete(this.known.keys().next().value!);
@@ -51,14 +54,17 @@ export class Refusals {
     this.known.delete(spec);
   }
 
+  /** Of all that are old and still refused, the oldest has its turn: they are always asked for in the same order. */
   private isBelieved({ lookedAt }: Refused): boolean {
     const now = this.now();
-    return now - lookedAt < BELIEVED_MS || now - this.lookedAt < PAUSE_MS;
+    if (now - lookedAt < BELIEVED_MS || now - this.lookedAt < PAUSE_MS) return true;
+    const isBefore = (each: Refused) => each.lookedAt < lookedAt && now - each.refusedAt < BELIEVED_MS;
+    return [...this.known.values()].some(isBefore);
   }
 
   private async look(plain: BridgeError): Promise<Refused> {
     const error = await this.findOut(plain);
     this.lookedAt = this.now();
-    return { plain: plain.message, error, lookedAt: this.lookedAt };
+    return { plain: plain.message, error, lookedAt: this.lookedAt, refusedAt: this.lookedAt };
   }
 }

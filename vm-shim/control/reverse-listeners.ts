@@ -31,7 +31,7 @@ export interface ReverseListenersOptions {
   readonly waitMs?: number;
 }
 
-/** One port, open or being opened. */
+/** One port: open, being opened, or being looked into for why it cannot be. */
 interface Held {
   id: number;
   /** The instance of the host agent that wants it. */
@@ -53,6 +53,8 @@ export class ReverseListeners {
   private closed = false;
   /** Ports are opened one after the other, behind those that close for them. */
   private turn: Promise<void> = Promise.resolve();
+  /** Who is in the way is looked for one after the other too, but beside it: that takes far longer than to open one. */
+  private looks: Promise<void> = Promise.resolve();
 
   constructor(options: ReverseListenersOptions) {
     this.options = options;
@@ -136,10 +138,9 @@ export class ReverseListeners {
       held.entry = entry;
       this.refusals.forget(held.asked);
     } catch (error) {
-      return this.refuse(
-        held,
-        error instanceof BridgeError ? error : new BridgeError('IO', messageOf(error)),
-      );
+      const plain = error instanceof BridgeError ? error : new BridgeError('IO', messageOf(error));
+      this.looks = this.looks.then(() => this.refuse(held, plain));
+      return;
     }
     const { vm } = held.entry.spec;
     const fields = { spec: nameOf(held) };
@@ -149,6 +150,7 @@ export class ReverseListeners {
   }
 
   private async refuse(held: Held, plain: BridgeError): Promise<void> {
+    if (held.dropped) return; // while it waited for its look
     const { error, known } = await this.refusals.explain(held.asked, plain);
     this.held.delete(held);
     this.options.log[known ? 'debug' : 'warn'](
@@ -183,10 +185,10 @@ export class ReverseListeners {
 
   /** The link of who wants it, waiting a little for one that comes back. @throws BridgeError NO_LINK or CANCELLED */
   private async whenUp(held: Held): Promise<ReverseLink> {
+    if (held.dropped) throw noLonger(); // accepted just before its port was closed
     const { waitMs: ms = WAIT_MS } = this.options;
     const link = this.links.get(held.owner);
     if (link !== undefined) return link;
-    if (held.dropped) throw noLonger();
     const late = () => new BridgeError('NO_LINK', `no link to the host agent for ${ms / 1000} s`);
     return held.clients.wait({ ms, late });
   }

@@ -21,7 +21,7 @@ export interface ReverseEntryOptions {
   readonly limit: Limit;
   /** Everything that runs, so that the shim can end it when it stops. */
   readonly running: Set<Stoppable>;
-  /** The link of its host agent, waiting a few seconds for one that is down. @throws BridgeError NO_LINK */
+  /** The link of its host agent, waiting a few seconds for one that is down. @throws BridgeError NO_LINK or CANCELLED */
   readonly whenUp: () => Promise<Pick<Link, 'connect'>>;
   /** The number that the host agent has for it, as long as that wants it. */
   readonly id: () => number;

@@ -1,13 +1,14 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { startAgent } from '../../../host-agent/agent.ts';
 import { hostConfig } from '../../../host-agent/config.ts';
+import { encodeState } from '../../../host-agent/control/state/state-format.ts';
 import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { parseSettings } from '../../../shared/settings/read-settings.ts';
-import { callApi } from '../../helpers/api.ts';
+import { callApi, listForwards } from '../../helpers/api.ts';
 import { hostPort } from '../../helpers/processes.ts';
 
 let dir: string;
@@ -36,4 +37,20 @@ it('chooses ports that a new policy allows, though the range to choose from is t
   } finally {
     await agent.close();
   }
+});
+
+it('warns of nothing when it stops while a forward of the state file waits for its link', async () => {
+  const [api, state] = [join(dir, 'api.sock'), join(dir, 'state')];
+  writeFileSync(state, encodeState([{ spec: 'reverse:tcp:127.0.0.1:1:tcp:127.0.0.1:1', vm: 'default' }]));
+  const log = silentLogger();
+  const options = { api, state, connect: [`unix://${dir}/shim.sock`], allowReverse: ['127.0.0.1'] };
+  const agent = await startAgent(hostConfig({ ...options, engine: 'portable' }), log);
+  const warn = vi.spyOn(log, 'warn');
+  try {
+    const { forwards } = await listForwards(api);
+    expect(forwards).toMatchObject([{ error: { message: 'it is being published' } }]);
+  } finally {
+    await agent.close();
+  }
+  expect(warn).not.toHaveBeenCalled();
 });

@@ -72,6 +72,9 @@ describe('the configuration file of the host agent', () => {
     expect(() => config({}, '[vm.a]\nconnect = "unix:///a"\nlisten = "unix:///b"')).toThrow(
       /^pf.toml:3: VM "a" has two URLs: give it either connect or listen$/,
     );
+    expect(() =>
+      config({ connect: ['a=unix:///a'], listen: ['a=unix:///b'] }, '[vm.a]\nconnect = "unix:///c"'),
+    ).toThrow(/^VM "a" has two URLs: give it either connect or listen$/);
     expect(() => config({}, '[vm.a]\nlane = "auto"')).toThrow(
       /pf.toml:1: VM "a" has neither connect nor listen/,
     );

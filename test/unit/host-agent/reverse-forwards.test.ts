@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ReverseForwards, type ReverseLink } from '../../../host-agent/control/reverse-forwards.ts';
 import { LIMITS, VmLimits } from '../../../host-agent/vm-limits.ts';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
-import { BridgeError } from '../../../shared/errors.ts';
+import { BridgeError, ERRNO } from '../../../shared/errors.ts';
 import { Limit } from '../../../shared/limit.ts';
 import type { LinkedSocketHooks, OpenedChannel } from '../../../shared/link/linked-socket.ts';
 import { silentLogger } from '../../../shared/logger.ts';
@@ -166,6 +166,20 @@ describe('ReverseForwards', () => {
     await until('the request', () => said.length > 0);
     reverse.close();
     await expect(opening).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+
+  it('when the host agent stops, connections end; the shim is told nothing, and gets no new ones', async () => {
+    const { forward } = await made(80);
+    const running = channel(1);
+    said = [];
+    const warn = vi.spyOn(log, 'warn');
+    reverse.close();
+    reverse.linkUp(link);
+    await forward.close({ now: true });
+    expect([running.errno, channel(1).errno]).toEqual([ERRNO.ECANCELED, ERRNO.ECANCELED]);
+    await turn();
+    expect(said).toEqual([]);
+    expect(warn).not.toHaveBeenCalled();
   });
 
   it('a shim that never answers, and a link that is lost meanwhile, end the request', async () => {

@@ -47,14 +47,27 @@ describe('Refusals', () => {
     expect(looks).toBe(3);
   });
 
-  it('of many that are refused again at once, looks into one', async () => {
-    const all = ['a', 'b', 'c'];
+  it('of many that are refused again at once, looks into one, and each has its turn', async () => {
+    const all = Array.from({ length: 30 }, (_, index) => `${index}`);
     for (const spec of all) await told(spec);
-    for (let round = 1; round <= 3; round++) {
-      now += 60_000;
-      for (const spec of all) await told(spec);
-      expect(looks).toBe(3 + round);
+    now += 60_000;
+    for (const round of all.keys()) {
+      holder = `process ${round}`;
+      const answers = [];
+      for (const spec of all) answers.push(await told(spec));
+      expect(answers.findIndex((answer) => answer.startsWith('new'))).toBe(round);
+      expect(looks).toBe(all.length + round + 1);
+      now += 5_000;
     }
+  });
+
+  it('waits for none that is not refused any more', async () => {
+    await told('a');
+    now += 30_000;
+    await told('b');
+    now += 60_000;
+    await told('b');
+    expect(looks).toBe(3);
   });
 
   it('remembers so many as there may be in a set, those that were refused last', async () => {

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ControlMessage } from '../../../shared/control-codec.ts';
 import { Limit } from '../../../shared/limit.ts';
 import { silentLogger } from '../../../shared/logger.ts';
+import { Refusals } from '../../../vm-shim/control/refusals.ts';
 import { type ReverseLink, ReverseListeners } from '../../../vm-shim/control/reverse-listeners.ts';
 import { ReverseEntry } from '../../../vm-shim/data/reverse-entry.ts';
 import { until } from '../../helpers/processes.ts';
@@ -105,6 +106,27 @@ describe('ReverseListeners', () => {
     expect(warn).toHaveBeenCalledTimes(1);
   });
 
+  it('opens ports while it looks for who has others, and is asked for those again', async () => {
+    start();
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    const first = await link.opened(1);
+    const taken = (id: number): [number, string] => [id, spec(portOf(first), id)];
+    const looks: Array<() => void> = [];
+    vi.spyOn(Refusals.prototype, 'explain').mockImplementation((_spec, error) => {
+      return new Promise((resolve) => looks.push(() => resolve({ error, known: false })));
+    });
+    want(link, [1, first], taken(2), taken(3), taken(4), [5, spec(0)]);
+    const second = await link.opened(5);
+    want(link, [1, first], taken(2), taken(4), [5, second]);
+    looks.shift()!();
+    await until('the next look', () => looks.length === 1);
+    looks.shift()!();
+    const refused = () => link.heard.flatMap((each) => (each.type === 'reverse-refused' ? [each.id] : []));
+    await until('all refusals', () => refused().length === 2);
+    expect(refused()).toEqual([2, 4]);
+  });
+
   it('keeps ports over a lost link; the next host agent takes them over', async () => {
     start();
     const link = linked('a');
@@ -178,6 +200,18 @@ describe('ReverseListeners', () => {
     await end();
     expect((await fate).how).toBe('ECONNRESET');
     expect(limit.used).toBe(0);
+  });
+
+  it('a client that was accepted just before its port was closed goes nowhere', async () => {
+    start();
+    const opening = vi.spyOn(ReverseEntry, 'open');
+    const link = linked('a');
+    want(link, [1, spec(0)]);
+    await link.opened(1);
+    const [, { whenUp }] = opening.mock.calls[0]!;
+    expect(await whenUp()).toBe(link);
+    want(link);
+    await expect(whenUp()).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 
   it('opens nothing any more when the shim stops, whatever is said on links that still run', async () => {
