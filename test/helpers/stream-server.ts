@@ -40,7 +40,11 @@ export async function serveStreams(
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        // A destroyed TCP socket with nothing left to read ends with a FIN, which is no reset.
+        for (const socket of sockets) {
+          if (typeof where === 'number') socket.resetAndDestroy();
+          else socket.destroy();
+        }
       }),
   };
 }
