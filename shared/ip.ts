@@ -112,6 +112,11 @@ export function isLinkLocal(text: string): boolean {
   return address?.family === 6 && address.bytes[0] === 0xfe && (address.bytes[1]! & 0xc0) === 0x80;
 }
 
+/** True for an address that needs a zone or has one. */
+export function isScoped(text: string): boolean {
+  return isLinkLocal(text) || (parseIp(text)?.zone ?? '') !== '';
+}
+
 /** `IP:PORT` as people and specs write it: IPv6 in brackets, several addresses with commas, any text for the port. */
 export function formatEndpoint(ip: string | readonly string[], port: number | string): string {
   const ips = typeof ip === 'string' ? [ip] : ip;

@@ -1,8 +1,15 @@
 import { BridgeError } from './errors.ts';
 import { optionsStart, parseOptions } from './forward-options.ts';
-import { canonicalIp } from './ip.ts';
+import { canonicalIp, isScoped } from './ip.ts';
 import { onePort, type PortRange } from './port-range.ts';
-import { checkPorts, type InetSpec, type PortSpec, parseSpec, withOptions } from './port-spec.ts';
+import {
+  checkPorts,
+  type InetSpec,
+  type PortSpec,
+  parseSpec,
+  SCOPED_REFUSED,
+  withOptions,
+} from './port-spec.ts';
 import { type Cursor, readPorts, refuse, takeAddresses, takePorts } from './port-spec-cursor.ts';
 
 /**
@@ -67,6 +74,8 @@ function vmAddress(to: string): string {
   if (address === undefined) {
     throw new BridgeError('BAD_REQUEST', `the address in the VM is no IP address: ${JSON.stringify(to)}`);
   }
+  if (isScoped(address))
+    throw new BridgeError('BAD_REQUEST', `the address in the VM, ${address}, ${SCOPED_REFUSED}`);
   return address;
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ForwardOptions, formatOptions, optionsStart, parseOptions } from './forward-options.ts';
-import { formatEndpoint } from './ip.ts';
+import { formatEndpoint, isScoped } from './ip.ts';
 import { formatPorts, onePort, type PortRange, portCount } from './port-range.ts';
 import {
   type Cursor,
@@ -51,6 +51,10 @@ const MAX_NAME_BYTES = 255;
 
 /** Most ports that one request publishes; at several addresses they count once. */
 export const MAX_RANGE = 1_024;
+
+/** A destination on the wire (docs/protocol.md) is the bytes of an address, without a zone. */
+export const SCOPED_REFUSED =
+  'is link-local or has a zone, which would not reach the VM: take another of its addresses';
 
 /**
  * Reads the full notation. Nothing is trimmed or guessed.
@@ -138,7 +142,9 @@ function parseInet(cursor: Cursor, protocol: 'tcp' | 'udp'): InetSpec {
   const hostPorts = takePorts(cursor, 'the host port', 0);
   takeSameProtocol(cursor, protocol);
   takeColon(cursor, 'the VM address');
+  const vmStart = cursor.position;
   const vmIp = takeAddress(cursor, 'the VM address');
+  if (isScoped(vmIp)) refuse(cursor.text, vmStart, `the VM address ${SCOPED_REFUSED}`);
   takeColon(cursor, 'the VM port');
   const start = cursor.position;
   const vmPorts = takePorts(cursor, 'the VM port', 1);

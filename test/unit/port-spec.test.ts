@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { MAX_SPEC_BYTES } from '../../shared/claim-messages.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import { type ForwardOptions, formatOptions, parseOptions } from '../../shared/forward-options.ts';
-import { compareIps, familyOf, ipFromBytes, isUnspecified } from '../../shared/ip.ts';
+import { compareIps, familyOf, ipFromBytes, isScoped, isUnspecified } from '../../shared/ip.ts';
 import { onePort, portCount, portsFrom } from '../../shared/port-range.ts';
 import {
   entryName,
@@ -25,6 +25,7 @@ const b64 = (path: string | Buffer) => Buffer.from(path as string).toString('bas
 const ip = fc
   .oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }))
   .map((raw) => ipFromBytes(Buffer.from(raw)));
+const vmIp = ip.filter((text) => !isScoped(text));
 const port = fc.integer({ min: 1, max: 65_535 });
 /** As many ports as one request may have, that fit. */
 const ports = fc
@@ -56,7 +57,7 @@ const hostIps = fc
     return rest.sort(compareIps);
   });
 const inet: fc.Arbitrary<InetSpec> = fc
-  .record({ protocol: fc.constantFrom('tcp' as const, 'udp' as const), hostIps, vmIp: ip, both: bothPorts })
+  .record({ protocol: fc.constantFrom('tcp' as const, 'udp' as const), hostIps, vmIp, both: bothPorts })
   .map(({ protocol, hostIps, vmIp, both }) => ({ protocol, hostIps, vmIp, ...both }));
 const path = fc
   .string({ unit: 'grapheme', maxLength: 60 })
@@ -259,6 +260,9 @@ describe('full notation', () => {
     ['tcp:[1.2.3.4]:80:tcp:1.2.3.4:1', 5, /no IPv6 address/],
     ['tcp:[]:80:tcp:1.2.3.4:1', 5, /no IPv6 address/],
     ['tcp:[::1]80:tcp:1.2.3.4:1', 9, /expected ":"/],
+    ['tcp:1.2.3.4:1:tcp:[fe80::1%eth0]:1', 18, /link-local/],
+    ['tcp:1.2.3.4:1:tcp:[fe80::1]:1', 18, /link-local/],
+    ['udp:1.2.3.4:1:udp:[fd00::2%eth0]:1', 18, /link-local/],
     ['unix:', 5, /host path is empty/],
     ['unix:L2E:unix:L2I=', 5, /base64/],
     ['unix:L2F=:unix:L2I=', 5, /base64/],
@@ -397,9 +401,10 @@ describe('short notation', () => {
   it('dials loopback in the VM unless told', () => {
     expect(parseShortSpec('[::1]:1:2').vmIp).toBe('127.0.0.1');
     expect(parseShortSpec('1:2', { to: 'FD00::2' }).vmIp).toBe('fd00::2');
-    expect(() => parseShortSpec('1:2', { to: 'vm' })).toThrow(
-      expect.objectContaining({ code: 'BAD_REQUEST' }) as Error,
-    );
+    for (const to of ['vm', 'fe80::1%eth0'])
+      expect(() => parseShortSpec('1:2', { to })).toThrow(
+        expect.objectContaining({ code: 'BAD_REQUEST' }) as Error,
+      );
   });
 
   it('is told from the full one by its prefix', () => {
@@ -435,10 +440,10 @@ describe('names of a forward', () => {
   });
 
   it('the longest spec still has one, and fits into a control message', () => {
-    const longest = (end: number) => `[aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaa${end}%${'z'.repeat(15)}]`;
-    const hosts = [1, 2, 3, 4].map(longest).join(',');
+    const longest = 'aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaa';
+    const hosts = [1, 2, 3, 4].map((end) => `[${longest}${end}%${'z'.repeat(15)}]`).join(',');
     const options = '?idle-timeout=604800&keepalive=32767&proxy-protocol=v2&wait=listening';
-    const text = `tcp:${hosts}:60000-61000:tcp:${longest(1)}:60000-61000${options}`;
+    const text = `tcp:${hosts}:60000-61000:tcp:[${longest}1]:60000-61000${options}`;
     expect(formatSpec(parseSpec(text))).toBe(text);
     expect(entryName(parseSpec(text))).toMatch(/^tcp-[0-9a-f]{16}$/);
     expect(text.length).toBeLessThan(MAX_SPEC_BYTES);
