@@ -49,8 +49,8 @@ export interface Directory extends NodeBase {
   readonly kind: 'directory';
   /** One step; `..` goes up and stays at the root. */
   walk(name: string): Node;
-  /** All children, in a stable order. */
-  list(): readonly Node[];
+  /** The children whose paths are above `after` (0: all), by path, each made when it is asked for; asked for at once. */
+  list(after: bigint): Iterable<Node>;
   makeDirectory(name: string): Directory;
 }
 

@@ -6,7 +6,7 @@
  * who asks.
  */
 import { p9Error } from '../p9/error-text.ts';
-import type { Access, Changes, Directory, File, Node, OpenFile } from '../p9/filesystem.ts';
+import type { Access, Changes, Directory, File, OpenFile } from '../p9/filesystem.ts';
 import { QID_DIRECTORY, QID_FILE, type Qid } from '../p9/types.ts';
 import { CtlFile } from './ctl-file.ts';
 import type { PortDoor } from './door.ts';
@@ -30,6 +30,7 @@ export interface EntrySource {
   readonly paths: { readonly root: bigint; readonly readme: bigint };
   readonly started: number;
   find(name: string): ListedEntry | undefined;
+  /** By path, all above those of the root and README. */
   all(): Iterable<ListedEntry>;
   make(name: string): ListedEntry;
 }
@@ -58,28 +59,24 @@ export function rootNode(source: EntrySource, door: PortDoor): Directory {
       if (listed === undefined) throw p9Error('file not found');
       return entryNode(listed, root, door);
     },
-    list: () => [readme, ...[...source.all()].map((listed) => entryNode(listed, root, door))],
+    *list(after) {
+      if (readme.qid.path > after) yield readme;
+      for (const listed of source.all()) if (listed.paths.entry > after) yield entryNode(listed, root, door);
+    },
     makeDirectory: (name) => entryNode(source.make(name), root, door),
   };
   return root;
 }
 
-function entryNode({ entry, paths }: ListedEntry, root: Directory, door: PortDoor): Directory {
-  const children: readonly Node[] = [
-    ctlNode(entry, paths.ctl, door),
-    textNode(
-      'status',
-      paths.status,
-      () => entry.since,
-      () => entry.status(),
-    ),
-    textNode(
-      'stats',
-      paths.stats,
-      () => entry.since,
-      () => entry.stats(),
-    ),
-  ];
+/** What an entry has in it, by path. */
+const ENTRY_FILES = new Map<string, (listed: ListedEntry, door: PortDoor) => File>([
+  ['ctl', ({ entry, paths }, door) => ctlNode(entry, paths.ctl, door)],
+  ['status', ({ entry, paths }) => entryText('status', paths.status, entry, () => entry.status())],
+  ['stats', ({ entry, paths }) => entryText('stats', paths.stats, entry, () => entry.stats())],
+]);
+
+function entryNode(listed: ListedEntry, root: Directory, door: PortDoor): Directory {
+  const { entry, paths } = listed;
   return {
     kind: 'directory',
     qid: qid(QID_DIRECTORY, paths.entry),
@@ -88,11 +85,17 @@ function entryNode({ entry, paths }: ListedEntry, root: Directory, door: PortDoo
     remove: () => entry.end(),
     walk(name) {
       if (name === '..') return root;
-      const child = children.find((node) => node.attributes().name === name);
+      const child = ENTRY_FILES.get(name);
       if (child === undefined || entry.gone) throw p9Error('file not found');
-      return child;
+      return child(listed, door);
     },
-    list: () => (entry.gone ? [] : children),
+    *list(after) {
+      if (entry.gone) return;
+      for (const child of ENTRY_FILES.values()) {
+        const node = child(listed, door);
+        if (node.qid.path > after) yield node;
+      }
+    },
     makeDirectory() {
       throw p9Error('permission denied');
     },
@@ -119,6 +122,10 @@ function ctlNode(entry: Entry, path: bigint, door: PortDoor): File {
       return new CtlFile(entry, door);
     },
   };
+}
+
+function entryText(name: string, path: bigint, entry: Entry, text: () => string): File {
+  return textNode(name, path, () => entry.since, text);
 }
 
 function textNode(name: string, path: bigint, modified: () => number, text: () => string): File {

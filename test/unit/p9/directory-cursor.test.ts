@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DirectoryCursor } from '../../../shared/p9/directory-cursor.ts';
 import { decodeDirents } from '../../../shared/p9/dirent-codec.ts';
+import type { Directory } from '../../../shared/p9/filesystem.ts';
 import { decodeStats } from '../../../shared/p9/stat-codec.ts';
 import { MemoryFilesystem } from './memory-filesystem.ts';
 
@@ -9,6 +11,24 @@ const NAMES = ['hello', 'slow', 'stubborn', 'broken', 'deep'];
 function cursor() {
   const filesystem = new MemoryFilesystem();
   return { filesystem, cursor: new DirectoryCursor(filesystem.attach('', '')) };
+}
+
+function* statPages(reading: DirectoryCursor, count: number): Iterable<string[]> {
+  for (let offset = 0; ; ) {
+    const page = reading.readStats(offset, count, '9P2000');
+    if (page.length === 0) return;
+    offset += page.length;
+    yield decodeStats(page, '9P2000').map(({ name }) => name);
+  }
+}
+
+function* entryPages(reading: DirectoryCursor, count: number): Iterable<string[]> {
+  for (let cookie = 0n; ; ) {
+    const page = decodeDirents(reading.readEntries(cookie, count));
+    if (page.length === 0) return;
+    cookie = page.at(-1)!.cookie;
+    yield page.map(({ name }) => name);
+  }
 }
 
 describe.each(['9P2000', '9P2000.u'] as const)('stats of %s', (dialect) => {
@@ -43,17 +63,67 @@ describe.each(['9P2000', '9P2000.u'] as const)('stats of %s', (dialect) => {
     expect(decodeStats(reading.readStats(page.length, 1000, dialect), dialect)[0]?.name).toBe('slow');
   });
 
-  it('are those of the moment at which reading began', () => {
+  it('go on behind the last one, also when that is gone', () => {
     const { filesystem, cursor: reading } = cursor();
     const first = reading.readStats(0, 100, dialect);
     filesystem.delete('hello');
     filesystem.add('late');
     const rest = decodeStats(reading.readStats(first.length, 1000, dialect), dialect).map(({ name }) => name);
-    expect(rest).toEqual(NAMES.slice(1));
+    expect(rest).toEqual([...NAMES.slice(1), 'late']);
     const again = decodeStats(reading.readStats(0, 1000, dialect), dialect).map(({ name }) => name);
-    expect(again).toEqual([...NAMES.slice(1), 'late']);
+    expect(again).toEqual(rest);
   });
 });
+
+const change = fc.record({ add: fc.boolean(), name: fc.constantFrom('a', 'b', 'c', 'hello', 'deep') });
+const PAGES = { '9P2000': statPages, '9P2000.L': entryPages };
+
+it.each(['9P2000', '9P2000.L'] as const)(
+  '%s: what is there all the while is read once, whatever comes and goes',
+  (dialect) => {
+    fc.assert(
+      fc.property(fc.array(change), fc.integer({ min: 70, max: 300 }), (changes, count) => {
+        const { filesystem, cursor: reading } = cursor();
+        const names: string[] = [];
+        const left = [...changes];
+        for (const page of PAGES[dialect](reading, count)) {
+          names.push(...page);
+          const next = left.pop();
+          if (next?.add) filesystem.add(next.name);
+          else if (next !== undefined) filesystem.delete(next.name);
+        }
+        const touched = new Set<string>(changes.map(({ name }) => name));
+        const stayed = NAMES.filter((name) => !touched.has(name));
+        expect(names.filter((name) => stayed.includes(name))).toEqual(stayed);
+      }),
+    );
+  },
+);
+
+it.each(['9P2000', '9P2000.L'] as const)(
+  '%s: no more children are made than the page has, and one',
+  (dialect) => {
+    let made = 0;
+    const file = new MemoryFilesystem().attach('', '').walk('hello');
+    const many: Directory = {
+      ...new MemoryFilesystem().attach('', ''),
+      *list(after) {
+        for (let path = 1n; path <= 10_000n; path++) {
+          if (path <= after) continue;
+          made++;
+          yield { ...file, qid: { type: 0, version: 0, path } };
+        }
+      },
+    };
+    let pages = 0;
+    let shown = 0;
+    for (const page of PAGES[dialect](new DirectoryCursor(many), 300)) {
+      shown += page.length;
+      if (++pages === 20) break;
+    }
+    expect(made).toBe(shown + pages - (dialect === '9P2000.L' ? 2 : 0));
+  },
+);
 
 describe('entries of 9P2000.L', () => {
   it.each([40, 64, 1000])('come with . and .. in pages of %i bytes', (count) => {

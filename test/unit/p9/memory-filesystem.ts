@@ -46,7 +46,9 @@ export class MemoryFilesystem implements FileSystem {
     return this.root;
   }
 
+  /** Adds a file, or takes another in its place. */
   add(name: string): void {
+    this.children.delete(name);
     this.children.set(name, this.file(name));
   }
 
@@ -69,7 +71,7 @@ export class MemoryFilesystem implements FileSystem {
         if (node === undefined) throw p9Error('file not found');
         return node;
       },
-      list: () => [...children.values()],
+      list: (after) => [...children.values()].filter(({ qid }) => qid.path > after),
       makeDirectory: (child) => {
         if (children.has(child)) throw p9Error('file already exists');
         const made = this.directory(child, new Map(), () => self);

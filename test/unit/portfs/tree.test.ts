@@ -13,7 +13,7 @@ function growing(options: Partial<PortTreeOptions> = {}) {
   return { door, tree, root: tree.filesystem(door).attach('', '/') };
 }
 
-const names = (directory: Directory) => directory.list().map((node) => node.attributes().name);
+const names = (directory: Directory) => [...directory.list(0n)].map((node) => node.attributes().name);
 const ctlOf = (root: Directory, name: string) => (root.walk(name) as Directory).walk('ctl') as File;
 
 afterEach(() => {
@@ -95,7 +95,7 @@ it('qid paths are unique and never used again', async () => {
   const seen = new Set<bigint>();
   let count = 0;
   const collect = (directory: Directory) => {
-    for (const node of [directory, ...directory.list().filter((one) => one.kind === 'file')]) {
+    for (const node of [directory, ...[...directory.list(0n)].filter((one) => one.kind === 'file')]) {
       seen.add(node.qid.path);
       count++;
     }
@@ -134,7 +134,7 @@ describe('what cannot be done', () => {
     const denied = expect.objectContaining({ code: 'PERMISSION_DENIED' });
     expect(() => entry.makeDirectory('sub')).toThrow(denied);
     await expect(root.remove(quiet)).rejects.toEqual(denied);
-    for (const node of [root.walk('README'), ...entry.list()]) {
+    for (const node of [root.walk('README'), ...entry.list(0n)]) {
       await expect(node.remove(quiet)).rejects.toEqual(denied);
       expect(() => node.change({ permissions: 0o777 })).toThrow(denied);
       expect(() => node.change({ owner: true })).toThrow(denied);
@@ -155,7 +155,7 @@ describe('what cannot be done', () => {
     const missing = expect.objectContaining({ code: 'NOT_FOUND' });
     expect(() => entry.walk('ctl')).toThrow(missing);
     expect(() => ctl.open(RW)).toThrow(missing);
-    expect(entry.list()).toEqual([]);
+    expect([...entry.list(0n)]).toEqual([]);
     await expect(open.write(0, Buffer.from('tcp:a'), quiet)).rejects.toMatchObject({
       code: 'PERMISSION_DENIED',
     });
