@@ -22,9 +22,9 @@ import { MuxSession } from '../mux/session.ts';
 import { STREAM_KEY_BYTES } from '../preface.ts';
 import { isReverseMessage, type ReverseMessage } from '../reverse-messages.ts';
 import type { Lane, LanePeer } from '../transport/choose.ts';
+import { Turns } from '../turns.ts';
 import type { Admission } from './admission.ts';
 import { ControlInbox } from './control-inbox.ts';
-import { ControlTurns } from './control-turns.ts';
 import { HEARTBEAT_MS } from './heartbeat.ts';
 import type { LinkIdentity } from './identity.ts';
 import {
@@ -98,7 +98,7 @@ export class Link {
   private readonly liveness = new Liveness((number) => this.session.sendPing(number));
   private ticking: NodeJS.Timeout | undefined;
   private readonly inbox = new ControlInbox();
-  private readonly turns = new ControlTurns(
+  private readonly turns = new Turns<Buffer>(
     (payload) => this.hear(decodeControl(payload)),
     (error) => this.close(asBridgeError(error)),
   );

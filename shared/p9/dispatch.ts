@@ -13,10 +13,10 @@ const OPERATIONS: Operations = { ...COMMON_OPERATIONS, ...CLASSIC_OPERATIONS, ..
 
 /**
  * Carries out one request on the session's fids and its filesystem.
- * Everything that needs no waiting has happened when this returns its promise.
+ * Everything that needs no waiting has happened when this returns; a promise only where something is waited for.
  */
-export async function dispatch(state: SessionState, message: Message, signal: AbortSignal): Promise<Reply> {
+export function dispatch(state: SessionState, message: Message, signal: AbortSignal): Reply | Promise<Reply> {
   const operation = OPERATIONS[message.type as RequestName] as Operation<RequestName> | undefined;
   if (operation === undefined) throw p9Error('Operation not supported');
-  return (await operation(state, message as never, signal)) as Reply;
+  return operation(state, message as never, signal) as Reply | Promise<Reply>;
 }

@@ -23,7 +23,7 @@ export const COMMON_OPERATIONS = {
 
   Twalk: walk,
 
-  async Tread(state, { tag, fid: number, offset, count }, signal) {
+  Tread(state, { tag, fid: number, offset, count }, signal) {
     const fid = state.fids.get(number);
     const most = Math.min(count, state.msize - DATA_REPLY_BYTES);
     if (fid.kind === 'node') throw p9Error('bad use of fid');
@@ -32,7 +32,7 @@ export const COMMON_OPERATIONS = {
       return { type: 'Rread', tag, data: fid.cursor.readStats(Number(offset), most, state.dialect) };
     }
     if (!fid.access.read) throw p9Error('bad use of fid');
-    return { type: 'Rread', tag, data: await fid.file.read(Number(offset), most, signal) };
+    return fid.file.read(Number(offset), most, signal).then((data) => ({ type: 'Rread', tag, data }));
   },
 
   async Twrite({ fids }, { tag, fid: number, offset, data }, signal) {

@@ -1,12 +1,13 @@
 /**
  * Drives 9P sessions over Node streams. Reading stops while the session is busy or the client does not take its replies,
- * so one connection holds at most one chunk of input and the replies of its outstanding requests. Whatever a client
- * sends can end its own connection only.
+ * so one connection holds at most one chunk of input, one reply more than its stream has room for, and those of what it waits
+ * for. Whatever clients send can end their own connections only, and takes half of the thread at the most.
  */
 import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf } from '../errors.ts';
 import { Limit } from '../limit.ts';
 import type { Logger } from '../logger.ts';
+import { Turns } from '../turns.ts';
 import { Channel } from './channel.ts';
 import type { FileSystem } from './filesystem.ts';
 import { Session } from './session.ts';
@@ -33,6 +34,11 @@ export class P9Server {
   readonly connections: Limit;
   private readonly options: Required<P9ServerOptions>;
   private readonly served = new Map<Duplex, Promise<void>>();
+  /** Of all connections, each with one frame at most: who has many connections gets no more of the thread. */
+  private readonly turns = new Turns<() => void>(
+    (receive) => receive(),
+    (error) => this.options.log.error({ err: error }, `9P turn failed: ${messageOf(error)}`),
+  );
   private closed = false;
 
   constructor(options: P9ServerOptions) {
@@ -73,6 +79,20 @@ export class P9Server {
     await Promise.all(all);
   }
 
+  /** Gives a session one frame when it is its turn. Rejects with what the session throws. */
+  private deal(stream: Duplex, session: Session, frame: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const receive = () => {
+        try {
+          if (!stream.destroyed) session.receive(frame);
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.turns.take(receive, resolve);
+    });
+  }
+
   private async run(stream: Duplex, filesystem: FileSystem): Promise<void> {
     const { log } = this.options;
     let wake = () => {};
@@ -101,7 +121,7 @@ export class P9Server {
           channel.msize = session.msize;
           const frame = channel.next();
           if (frame === undefined) break;
-          session.receive(frame);
+          await this.deal(stream, session, frame);
         }
       }
     } catch (error) {

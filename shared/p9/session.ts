@@ -73,7 +73,10 @@ export class Session {
     return this.resetting || this.outstanding.used >= this.outstanding.max;
   }
 
-  /** Takes one whole frame. Throws a BridgeError PROTOCOL when the connection must end. */
+  /**
+   * Takes one whole frame. What needs no waiting is done and answered when this returns.
+   * @throws BridgeError PROTOCOL when the connection must end
+   */
   receive(frame: Uint8Array): void {
     let message: Message | UnknownMessage;
     try {
@@ -112,10 +115,9 @@ export class Session {
     const { signal } = request.controller;
     let reply: Reply | undefined;
     try {
-      reply =
-        message.type === 'Tflush'
-          ? await this.flush(request, message)
-          : await dispatch(this.state(), message, signal);
+      const answer =
+        message.type === 'Tflush' ? this.flush(request, message) : dispatch(this.state(), message, signal);
+      reply = answer instanceof Promise ? await answer : answer;
     } catch (error) {
       reply = signal.aborted ? undefined : this.errorReply(message.tag, error);
     }

@@ -1,6 +1,6 @@
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { ControlTurns } from '../../../shared/link/control-turns.ts';
+import { Turns } from '../../shared/turns.ts';
 
 const text = (payload: Buffer): string => payload.toString();
 
@@ -9,7 +9,7 @@ function turnsOf(costMs: number) {
   let clock = 0;
   const events: string[] = [];
   const failures: unknown[] = [];
-  const turns = new ControlTurns(
+  const turns = new Turns<Buffer>(
     (payload) => {
       clock += costMs;
       if (text(payload) === 'bad') throw new Error('bad');
