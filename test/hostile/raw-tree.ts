@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { decode, encode } from '../../shared/p9/codec.ts';
 import type { Message, MessageOf, RequestName } from '../../shared/p9/messages.ts';
-import { NO_FID, NO_NUMBER, NO_TAG } from '../../shared/p9/types.ts';
+import { type Dialect, NO_FID, NO_NUMBER, NO_TAG } from '../../shared/p9/types.ts';
 import { until } from '../helpers/processes.ts';
 import { P9Cutter } from '../helpers/wire-pieces.ts';
 import { dialUnix } from './raw-link.ts';
@@ -14,6 +14,7 @@ const ANSWER_MS = 15_000;
 export class RawTree {
   readonly socket: Socket;
   replies = 0;
+  private dialect: Dialect = '9P2000';
   /** Who waits for an answer, by its tag. */
   private readonly waiting = new Map<number, (reply: Message | undefined) => void>();
   private tag = 0;
@@ -24,7 +25,7 @@ export class RawTree {
     socket.on('data', (chunk: Buffer) => {
       for (const { bytes } of cutter.push(chunk)) {
         this.replies++;
-        const reply = decode(bytes, '9P2000') as Message;
+        const reply = decode(bytes, this.dialect) as Message;
         this.settle(reply.tag, reply);
       }
     });
@@ -35,9 +36,10 @@ export class RawTree {
   }
 
   /** Attached, with the root as fid 0. */
-  static async attach(path: string): Promise<RawTree> {
+  static async attach(path: string, dialect: Dialect = '9P2000'): Promise<RawTree> {
     const tree = new RawTree(await dialUnix(path));
-    await tree.call('Tversion', { msize: 8_192, version: '9P2000' }, NO_TAG);
+    await tree.call('Tversion', { msize: 8_192, version: dialect }, NO_TAG);
+    tree.dialect = dialect;
     await tree.ask('Tattach', { fid: 0, afid: NO_FID, uname: 'root', aname: '', nUname: NO_NUMBER });
     return tree;
   }
@@ -47,7 +49,7 @@ export class RawTree {
   }
 
   bytes<N extends RequestName>(type: N, fields: Fields<N>, tag: number): Buffer {
-    return Buffer.from(encode({ type, tag, ...fields } as unknown as Message, '9P2000'));
+    return Buffer.from(encode({ type, tag, ...fields } as unknown as Message, this.dialect));
   }
 
   /** @returns the reply, or undefined when the connection was ended instead */

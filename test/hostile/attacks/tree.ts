@@ -40,6 +40,22 @@ async function stillServes(scene: Scene): Promise<void> {
   await until('its claims to be gone', async () => (await ofTree()).length === 0);
 }
 
+/** Makes an entry, `e<i>`, that stays: its ctl is open. */
+async function holdEntry(tree: RawTree, i: number): Promise<void> {
+  const [dir, ctl] = [1_000 + 2 * i, 1_001 + 2 * i];
+  await tree.ask('Twalk', { fid: 0, newfid: dir, names: [] });
+  await tree.ask('Tcreate', { fid: dir, name: `e${i}`, perm: DIRECTORY, mode: 0, extension: '' });
+  await tree.ask('Twalk', { fid: 0, newfid: ctl, names: [`e${i}`, 'ctl'] });
+  const opened = await tree.ask('Topen', { fid: ctl, mode: 0 });
+  if (opened?.type !== 'Ropen') throw new Error(`entry ${i} was not made`);
+}
+
+async function pathOf(tree: RawTree, name: string): Promise<bigint> {
+  const walked = await tree.ask('Twalk', { fid: 0, newfid: 999, names: [name] });
+  if (walked?.type !== 'Rwalk') throw new Error(`no ${name}`);
+  return walked.qids[0]!.path;
+}
+
 export const TREE_ATTACKS: readonly Attack[] = [
   {
     name: '40,000 fids',
@@ -148,6 +164,48 @@ export const TREE_ATTACKS: readonly Attack[] = [
       await stillServes(scene);
       if (refused === 0) throw new Error(`all ${made} entries were made`);
       return `${made} made, ${claimed} of them with a claim, then refused; none left`;
+    },
+  },
+  {
+    name: '4,000 entries, listed by 200 fids and over and over by 100 connections',
+    run: async (scene) => {
+      const tree = await attached(scene);
+      for (let first = 0; first < 4_000; first += 100)
+        await Promise.all(Array.from({ length: 100 }, (_, i) => holdEntry(tree, first + i)));
+      for (let fid = 1; fid <= 200; fid++) {
+        await tree.ask('Twalk', { fid: 0, newfid: fid, names: [] });
+        await tree.ask('Topen', { fid, mode: 0 });
+        const page = await tree.ask('Tread', { fid, offset: 0n, count: 8_000 });
+        if (page?.type !== 'Rread') throw new Error(`a listing was answered by ${page?.type}`);
+      }
+      // Nothing of the last entry fits, after a look at all the others.
+      const path = await pathOf(tree, 'e3999');
+      const readdir = { fid: 0, offset: path + 1n, count: 1 };
+      const readers = await Promise.all(
+        Array.from({ length: 100 }, async () => {
+          const reader = await RawTree.attach(scene.evilTree, '9P2000.L');
+          await reader.ask('Tlopen', { fid: 0, flags: 0 });
+          return reader;
+        }),
+      );
+      const before = readers.reduce((sum, { replies }) => sum + replies, 0);
+      for (const reader of readers) {
+        const reads = Array.from({ length: 2_800 }, (_, tag) => reader.bytes('Treaddir', readdir, tag));
+        reader.socket.write(Buffer.concat(reads));
+      }
+      const begun = performance.now();
+      let [answers, slowest] = [0, 0];
+      while (performance.now() - begun < 3_000) {
+        const asked = performance.now();
+        await listForwards(scene.api);
+        slowest = Math.max(slowest, performance.now() - asked);
+        answers++;
+      }
+      const listed = readers.reduce((sum, { replies }) => sum + replies, 0) - before;
+      for (const each of [...readers, tree]) each.close();
+      await stillServes(scene);
+      if (listed === 0) throw new Error('nothing was listed');
+      return `${listed} answers; the API answered ${answers} times meanwhile, within ${slowest.toFixed(0)} ms`;
     },
   },
   {
