@@ -1,6 +1,6 @@
-import type { Limit } from '../limit.ts';
+import { giveAll, type Limit, takeAll } from '../limit.ts';
 import type { DirectoryCursor } from './directory-cursor.ts';
-import { p9Error } from './error-text.ts';
+import { type ErrorWord, p9Error } from './error-text.ts';
 import type { Access, Directory, File, Node, OpenFile } from './filesystem.ts';
 import { NO_FID } from './types.ts';
 
@@ -13,11 +13,16 @@ export type Fid =
 /** The fids of one session. */
 export class FidTable {
   private readonly fids = new Map<number, Fid>();
-  private readonly limit: Limit;
+  private readonly own: Limit;
+  private readonly all: Limit;
 
-  /** @param limit how many this session may have at once */
-  constructor(limit: Limit) {
-    this.limit = limit;
+  /**
+   * @param own how many this session may have at once
+   * @param all how many all sessions of the server may have
+   */
+  constructor(own: Limit, all: Limit) {
+    this.own = own;
+    this.all = all;
   }
 
   get size(): number {
@@ -48,15 +53,13 @@ export class FidTable {
   checkFree(number: number): void {
     if (number === NO_FID) throw p9Error('bad use of fid');
     if (this.fids.has(number)) throw p9Error('fid already in use');
-    if (this.limit.used >= this.limit.max) {
-      this.limit.refuse();
-      throw p9Error('Too many open files');
-    }
+    checkRoom(this.own, 'Too many open files');
+    checkRoom(this.all, 'Too many open files in system');
   }
 
   add(number: number, node: Node): void {
     this.checkFree(number);
-    this.limit.take();
+    takeAll([this.own, this.all]);
     this.fids.set(number, { kind: 'node', node });
   }
 
@@ -70,7 +73,7 @@ export class FidTable {
   remove(number: number): Fid {
     const fid = this.get(number);
     this.fids.delete(number);
-    this.limit.give();
+    giveAll([this.own, this.all]);
     return fid;
   }
 
@@ -78,6 +81,12 @@ export class FidTable {
   removeAll(): Fid[] {
     return [...this.fids.keys()].map((number) => this.remove(number));
   }
+}
+
+function checkRoom(limit: Limit, error: ErrorWord): void {
+  if (limit.used < limit.max) return;
+  limit.refuse();
+  throw p9Error(error);
 }
 
 /** Ends what a fid taken out of the table had open. */

@@ -17,6 +17,10 @@ import { MAX_MSIZE } from './version.ts';
 const MAX_CONNECTIONS = 256;
 /** A mount holds three fids for each forward (opened ctl, ctl, directory): room for 4096 forwards and the rest. */
 const MAX_FIDS = 16_384;
+/** Of all connections: two such mounts. */
+const MAX_ALL_FIDS = 2 * MAX_FIDS;
+/** Bytes of replies that a client does not read. It is asked no more long before; these are of what it waited for. */
+const MAX_UNREAD = 256 * 1024;
 const MAX_OUTSTANDING = 128;
 
 export interface P9ServerOptions {
@@ -24,6 +28,8 @@ export interface P9ServerOptions {
   readonly maxConnections?: number;
   /** per connection */
   readonly maxFids?: number;
+  /** of all connections */
+  readonly maxAllFids?: number;
   /** per connection; beyond it the connection is not read until some are answered */
   readonly maxOutstanding?: number;
   readonly maxMsize?: number;
@@ -32,6 +38,10 @@ export interface P9ServerOptions {
 export class P9Server {
   /** Connections in use and refused. */
   readonly connections: Limit;
+  /** Fids of all connections. */
+  private readonly fids: Limit;
+  /** Only counts who is disconnected by it. */
+  private readonly unread: Limit;
   private readonly options: Required<P9ServerOptions>;
   private readonly served = new Map<Duplex, Promise<void>>();
   /** Of all connections, each with one frame at most: who has many connections gets no more of the thread. */
@@ -46,10 +56,14 @@ export class P9Server {
       log: options.log,
       maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
       maxFids: options.maxFids ?? MAX_FIDS,
+      maxAllFids: options.maxAllFids ?? MAX_ALL_FIDS,
       maxOutstanding: options.maxOutstanding ?? MAX_OUTSTANDING,
       maxMsize: options.maxMsize ?? MAX_MSIZE,
     };
-    this.connections = new Limit('9P connections', this.options.maxConnections, options.log);
+    const { maxConnections, maxAllFids, log } = this.options;
+    this.connections = new Limit('9P connections', maxConnections, log);
+    this.fids = new Limit('fids of all 9P connections', maxAllFids, log);
+    this.unread = new Limit('bytes of replies that a 9P client does not read', MAX_UNREAD, log);
   }
 
   /**
@@ -93,16 +107,23 @@ export class P9Server {
     });
   }
 
+  private send(stream: Duplex, frame: Uint8Array): void {
+    if (!stream.writable) return;
+    stream.write(frame);
+    if (stream.writableLength <= this.unread.max) return;
+    this.unread.refuse();
+    stream.destroy();
+  }
+
   private async run(stream: Duplex, filesystem: FileSystem): Promise<void> {
     const { log } = this.options;
     let wake = () => {};
     const session = new Session({
-      ...this.options,
       filesystem,
-      send: (frame) => {
-        if (stream.writable) stream.write(frame);
-      },
+      allFids: this.fids,
+      send: (frame) => this.send(stream, frame),
       onSettled: () => wake(),
+      ...this.options,
     });
     stream.on('drain', () => wake());
     stream.on('close', () => wake());

@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly log: Logger;
   readonly maxMsize: number;
   readonly maxFids: number;
+  /** Fids of all sessions of the server. */
+  readonly allFids: Limit;
   readonly maxOutstanding: number;
   /** Takes one whole frame for the client. */
   send(frame: Uint8Array): void;
@@ -60,7 +62,10 @@ export class Session {
   constructor(options: SessionOptions) {
     this.options = options;
     this.msize = options.maxMsize;
-    this.fids = new FidTable(new Limit('fids of a 9P connection', options.maxFids, options.log));
+    this.fids = new FidTable(
+      new Limit('fids of a 9P connection', options.maxFids, options.log),
+      options.allFids,
+    );
     this.outstanding = new Limit(
       'outstanding requests of a 9P connection',
       options.maxOutstanding,

@@ -1,3 +1,4 @@
+import type { Limit } from '../limit.ts';
 import type { OpenFile } from '../p9/filesystem.ts';
 import type { PortDoor } from './door.ts';
 import type { Entry } from './entry.ts';
@@ -7,11 +8,13 @@ import { TextSnapshot } from './text-snapshot.ts';
 export class CtlFile implements OpenFile {
   private readonly entry: Entry;
   private readonly door: PortDoor;
-  private readonly text = new TextSnapshot();
+  private readonly text: TextSnapshot;
 
-  constructor(entry: Entry, door: PortDoor) {
+  /** @param texts bytes of texts that are kept for readers */
+  constructor(entry: Entry, door: PortDoor, texts: Limit) {
     this.entry = entry;
     this.door = door;
+    this.text = new TextSnapshot(texts);
     entry.ctlOpened();
   }
 
@@ -28,6 +31,7 @@ export class CtlFile implements OpenFile {
   }
 
   close(): Promise<void> {
+    this.text.close();
     return this.entry.ctlClosed(this);
   }
 }

@@ -5,6 +5,7 @@
  * Permissions let root, or whom the mount makes the owner, publish and everybody look. Linux checks them; we do not know
  * who asks.
  */
+import type { Limit } from '../limit.ts';
 import { p9Error } from '../p9/error-text.ts';
 import type { Access, Changes, Directory, File, OpenFile } from '../p9/filesystem.ts';
 import { QID_DIRECTORY, QID_FILE, type Qid } from '../p9/types.ts';
@@ -29,25 +30,36 @@ export interface ListedEntry {
 export interface EntrySource {
   readonly paths: { readonly root: bigint; readonly readme: bigint };
   readonly started: number;
+  /** Bytes of texts that are kept for readers. */
+  readonly texts: Limit;
   find(name: string): ListedEntry | undefined;
   /** By path, all above those of the root and README. */
   all(): Iterable<ListedEntry>;
   make(name: string): ListedEntry;
 }
 
+/** What the nodes of one connection share. */
+interface View {
+  readonly door: PortDoor;
+  readonly texts: Limit;
+}
+
 const qid = (type: number, path: bigint): Qid => ({ type, version: 0, path });
 
 export function rootNode(source: EntrySource, door: PortDoor): Directory {
+  const { texts, started, paths } = source;
+  const view = { door, texts };
   const readme = textNode(
     README_NAME,
-    source.paths.readme,
-    () => source.started,
+    paths.readme,
+    texts,
+    () => started,
     () => README_TEXT,
   );
   const root: Directory = {
     kind: 'directory',
-    qid: qid(QID_DIRECTORY, source.paths.root),
-    attributes: () => ({ name: '/', permissions: 0o755, size: 0, modified: source.started }),
+    qid: qid(QID_DIRECTORY, paths.root),
+    attributes: () => ({ name: '/', permissions: 0o755, size: 0, modified: started }),
     change: refuseChanges,
     remove: async () => {
       throw p9Error('cannot remove root');
@@ -57,25 +69,25 @@ export function rootNode(source: EntrySource, door: PortDoor): Directory {
       if (name === README_NAME) return readme;
       const listed = source.find(name);
       if (listed === undefined) throw p9Error('file not found');
-      return entryNode(listed, root, door);
+      return entryNode(listed, root, view);
     },
     *list(after) {
       if (readme.qid.path > after) yield readme;
-      for (const listed of source.all()) if (listed.paths.entry > after) yield entryNode(listed, root, door);
+      for (const listed of source.all()) if (listed.paths.entry > after) yield entryNode(listed, root, view);
     },
-    makeDirectory: (name) => entryNode(source.make(name), root, door),
+    makeDirectory: (name) => entryNode(source.make(name), root, view),
   };
   return root;
 }
 
 /** What an entry has in it, by path. */
-const ENTRY_FILES = new Map<string, (listed: ListedEntry, door: PortDoor) => File>([
-  ['ctl', ({ entry, paths }, door) => ctlNode(entry, paths.ctl, door)],
-  ['status', ({ entry, paths }) => entryText('status', paths.status, entry, () => entry.status())],
-  ['stats', ({ entry, paths }) => entryText('stats', paths.stats, entry, () => entry.stats())],
+const ENTRY_FILES = new Map<string, (listed: ListedEntry, view: View) => File>([
+  ['ctl', ({ entry, paths }, view) => ctlNode(entry, paths.ctl, view)],
+  ['status', (listed, { texts }) => statusNode(listed, texts)],
+  ['stats', (listed, { texts }) => statsNode(listed, texts)],
 ]);
 
-function entryNode(listed: ListedEntry, root: Directory, door: PortDoor): Directory {
+function entryNode(listed: ListedEntry, root: Directory, view: View): Directory {
   const { entry, paths } = listed;
   return {
     kind: 'directory',
@@ -87,12 +99,12 @@ function entryNode(listed: ListedEntry, root: Directory, door: PortDoor): Direct
       if (name === '..') return root;
       const child = ENTRY_FILES.get(name);
       if (child === undefined || entry.gone) throw p9Error('file not found');
-      return child(listed, door);
+      return child(listed, view);
     },
     *list(after) {
       if (entry.gone) return;
       for (const child of ENTRY_FILES.values()) {
-        const node = child(listed, door);
+        const node = child(listed, view);
         if (node.qid.path > after) yield node;
       }
     },
@@ -102,7 +114,7 @@ function entryNode(listed: ListedEntry, root: Directory, door: PortDoor): Direct
   };
 }
 
-function ctlNode(entry: Entry, path: bigint, door: PortDoor): File {
+function ctlNode(entry: Entry, path: bigint, { door, texts }: View): File {
   return {
     kind: 'file',
     qid: qid(QID_FILE, path),
@@ -119,16 +131,38 @@ function ctlNode(entry: Entry, path: bigint, door: PortDoor): File {
     remove: refuseRemoval,
     open() {
       if (entry.gone) throw p9Error('file not found');
-      return new CtlFile(entry, door);
+      return new CtlFile(entry, door, texts);
     },
   };
 }
 
-function entryText(name: string, path: bigint, entry: Entry, text: () => string): File {
-  return textNode(name, path, () => entry.since, text);
+function statusNode({ entry, paths }: ListedEntry, texts: Limit): File {
+  return textNode(
+    'status',
+    paths.status,
+    texts,
+    () => entry.since,
+    () => entry.status(),
+  );
 }
 
-function textNode(name: string, path: bigint, modified: () => number, text: () => string): File {
+function statsNode({ entry, paths }: ListedEntry, texts: Limit): File {
+  return textNode(
+    'stats',
+    paths.stats,
+    texts,
+    () => entry.since,
+    () => entry.stats(),
+  );
+}
+
+function textNode(
+  name: string,
+  path: bigint,
+  texts: Limit,
+  modified: () => number,
+  text: () => string,
+): File {
   return {
     kind: 'file',
     qid: qid(QID_FILE, path),
@@ -137,13 +171,13 @@ function textNode(name: string, path: bigint, modified: () => number, text: () =
     remove: refuseRemoval,
     open(access: Access): OpenFile {
       if (access.write) throw p9Error('permission denied');
-      const snapshot = new TextSnapshot();
+      const snapshot = new TextSnapshot(texts);
       return {
         read: (offset, count) => snapshot.read(offset, count, text),
         write: async () => {
           throw p9Error('permission denied');
         },
-        close: async () => {},
+        close: async () => snapshot.close(),
       };
     },
   };

@@ -10,6 +10,8 @@ import { README_NAME } from './readme.ts';
 
 /** One container with a large published range has two entries for each port of it. */
 const MAX_ENTRIES = 4096;
+/** Each opening of a file that was read has its text, of at most about 20 KB. */
+const MAX_TEXT_BYTES = 16 * 1024 * 1024;
 const IDLE_MS = 10_000;
 const ANSWER_MS = 10_000;
 
@@ -25,6 +27,7 @@ export interface PortTreeOptions {
 /** The /port tree: one namespace of entries, shown to any number of connections, each with a door of its own. */
 export class PortTree implements EntrySource {
   readonly entries: Limit;
+  readonly texts: Limit;
   readonly started = Date.now();
   readonly paths: EntrySource['paths'];
   private readonly options: Required<PortTreeOptions>;
@@ -40,6 +43,7 @@ export class PortTree implements EntrySource {
       answerMs: options.answerMs ?? ANSWER_MS,
     };
     this.entries = new Limit('entries of /port', this.options.maxEntries, options.log);
+    this.texts = new Limit('bytes of texts of /port that are being read', MAX_TEXT_BYTES, options.log);
     this.paths = { root: this.nextPath(), readme: this.nextPath() };
   }
 

@@ -9,7 +9,7 @@ import { MemoryFilesystem } from './memory-filesystem.ts';
 const root: Node = new MemoryFilesystem().attach('', '');
 
 it('says which fid is unknown, in use, reserved or misused', () => {
-  const table = new FidTable(new Limit('fids', 10));
+  const table = new FidTable(new Limit('fids', 10), new Limit('all fids', 10));
   table.add(1, root);
   expect(() => table.get(2)).toThrow('fid not found');
   expect(() => table.add(1, root)).toThrow('fid already in use');
@@ -25,7 +25,7 @@ it('says which fid is unknown, in use, reserved or misused', () => {
 
 it('never holds more than its limit and counts what it refused', () => {
   const limit = new Limit('fids', 2);
-  const table = new FidTable(limit);
+  const table = new FidTable(limit, new Limit('all fids', 10));
   table.add(1, root);
   table.add(2, root);
   expect(() => table.add(3, root)).toThrow('Too many open files');
@@ -35,12 +35,26 @@ it('never holds more than its limit and counts what it refused', () => {
   expect(table.size).toBe(2);
 });
 
+it('shares the other limit with the tables of other sessions', () => {
+  const all = new Limit('all fids', 3);
+  const [one, other] = [new FidTable(new Limit('fids', 2), all), new FidTable(new Limit('fids', 2), all)];
+  one.add(1, root);
+  one.add(2, root);
+  other.add(1, root);
+  expect(() => other.add(2, root)).toThrow('Too many open files in system');
+  expect([all.used, all.refused]).toEqual([3, 1]);
+  one.removeAll();
+  other.add(2, root);
+  expect(all.used).toBe(2);
+});
+
 it('behaves as a map of numbers, and the limit counts exactly what is in it', () => {
   const action = fc.record({ add: fc.boolean(), number: fc.nat({ max: 5 }) });
   fc.assert(
     fc.property(fc.array(action), (actions) => {
       const limit = new Limit('fids', 4);
-      const table = new FidTable(limit);
+      const all = new Limit('all fids', 10);
+      const table = new FidTable(limit, all);
       const model = new Set<number>();
       for (const { add, number } of actions) {
         let done = true;
@@ -53,10 +67,10 @@ it('behaves as a map of numbers, and the limit counts exactly what is in it', ()
         expect(done).toBe(add ? !model.has(number) && model.size < 4 : model.has(number));
         if (done && add) model.add(number);
         if (done && !add) model.delete(number);
-        expect(limit.used).toBe(model.size);
+        expect([limit.used, all.used]).toEqual([model.size, model.size]);
       }
       expect(table.removeAll()).toHaveLength(model.size);
-      expect(limit.used).toBe(0);
+      expect([limit.used, all.used]).toEqual([0, 0]);
     }),
   );
 });

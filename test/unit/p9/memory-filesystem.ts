@@ -18,6 +18,8 @@ export class MemoryFilesystem implements FileSystem {
   readonly events: string[] = [];
   readonly blocked: Blocked[] = [];
   readonly changes: Changes[] = [];
+  /** What every file reads. */
+  content = Buffer.from('hello world');
   private lastPath = 0n;
   private readonly root: Directory;
   private readonly children = new Map<string, Node>();
@@ -106,7 +108,7 @@ export class MemoryFilesystem implements FileSystem {
       read: async (offset, count, signal) => {
         if (name === 'broken') throw new TypeError('a bug');
         if (name !== 'hello') await this.block(`read ${name}`, signal);
-        return Buffer.from('hello world').subarray(offset, offset + count);
+        return this.content.subarray(offset, offset + count);
       },
       write: async (_offset, data, signal) => {
         if (name !== 'hello') await this.block(`write ${name}`, signal);

@@ -1,3 +1,4 @@
+import { Limit } from '../../../shared/limit.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { decode, encode } from '../../../shared/p9/codec.ts';
 import type { FileSystem } from '../../../shared/p9/filesystem.ts';
@@ -21,6 +22,7 @@ export class RawSession {
       log: silentLogger(),
       maxMsize: 128 * 1024,
       maxFids: 100,
+      allFids: new Limit('all fids', 100),
       maxOutstanding: 100,
       ...limits,
       send: (frame) => this.replies.push(decode(frame, this.dialect) as Message),
