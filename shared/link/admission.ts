@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf } from '../errors.ts';
 import { Limit } from '../limit.ts';
 import type { Logger } from '../logger.ts';
+import { SparseWarnings } from '../sparse-warnings.ts';
 
 /** Streams that are not a link yet; past it the oldest is closed, so that silent ones cannot lock a true peer out. */
 export const MAX_PENDING = 128;
@@ -16,13 +17,11 @@ const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 5_000;
 /** When nobody has failed for so long, the next is the first again, milliseconds. */
 const FORGET_MS = 60_000;
-/** Refusals that are warnings, a minute; the others are lines of level debug. */
-const WARNINGS_PER_MINUTE = 10;
 
 export class Admission {
   /** Peers that did not prove that they have the token, ever. */
   failures = 0;
-  private readonly log: Logger;
+  private readonly warnings: SparseWarnings;
   private readonly now: () => number;
   private readonly limit: Limit;
   private readonly pending = new Set<Duplex>();
@@ -30,15 +29,13 @@ export class Admission {
   /** Failures in a row. */
   private row = 0;
   private lastFailure = Number.NEGATIVE_INFINITY;
-  private minute = Number.NEGATIVE_INFINITY;
-  private warnings = 0;
 
   /**
    * @param what is waited for here, for the log
    * @param now milliseconds of a clock that never runs backwards
    */
   constructor(what: string, log: Logger, now: () => number = () => performance.now()) {
-    this.log = log;
+    this.warnings = new SparseWarnings(log, now);
     this.now = now;
     this.limit = new Limit(`streams that are to become a link ${what}`, MAX_PENDING, log);
   }
@@ -77,17 +74,9 @@ export class Admission {
 
   /** Says in the log that a stream did not become a link, as a warning unless there are many. */
   report(error: unknown): void {
-    const now = this.now();
-    if (now - this.minute >= 60_000) {
-      this.minute = now;
-      this.warnings = 0;
-    }
     const code = error instanceof BridgeError ? error.code : undefined;
-    const level = ++this.warnings > WARNINGS_PER_MINUTE ? 'debug' : 'warn';
-    const last =
-      this.warnings === WARNINGS_PER_MINUTE ? '; more within a minute are lines of level debug' : '';
     const { failures: authFailures } = this;
-    this.log[level]({ code, authFailures }, `link refused: ${messageOf(error)}${last}`);
+    this.warnings.warn({ code, authFailures }, `link refused: ${messageOf(error)}`);
   }
 
   /** Closes every stream that waits. */

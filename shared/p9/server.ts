@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf } from '../errors.ts';
 import { Limit } from '../limit.ts';
 import type { Logger } from '../logger.ts';
+import { SparseWarnings } from '../sparse-warnings.ts';
 import { Turns } from '../turns.ts';
 import { Channel } from './channel.ts';
 import type { FileSystem } from './filesystem.ts';
@@ -43,6 +44,7 @@ export class P9Server {
   /** Only counts who is disconnected by it. */
   private readonly unread: Limit;
   private readonly options: Required<P9ServerOptions>;
+  private readonly warnings: SparseWarnings;
   private readonly served = new Map<Duplex, Promise<void>>();
   /** Of all connections, each with one frame at most: who has many connections gets no more of the thread. */
   private readonly turns = new Turns<() => void>(
@@ -61,9 +63,10 @@ export class P9Server {
       maxMsize: options.maxMsize ?? MAX_MSIZE,
     };
     const { maxConnections, maxAllFids, log } = this.options;
-    this.connections = new Limit('9P connections', maxConnections, log);
-    this.fids = new Limit('fids of all 9P connections', maxAllFids, log);
-    this.unread = new Limit('bytes of replies that a 9P client does not read', MAX_UNREAD, log);
+    this.warnings = new SparseWarnings(log);
+    this.connections = new Limit('9P connections', maxConnections, this.warnings);
+    this.fids = new Limit('fids of all 9P connections', maxAllFids, this.warnings);
+    this.unread = new Limit('bytes of replies that a 9P client does not read', MAX_UNREAD, this.warnings);
   }
 
   /**
@@ -121,6 +124,7 @@ export class P9Server {
     const session = new Session({
       filesystem,
       allFids: this.fids,
+      warnings: this.warnings,
       send: (frame) => this.send(stream, frame),
       onSettled: () => wake(),
       ...this.options,
@@ -146,7 +150,8 @@ export class P9Server {
         }
       }
     } catch (error) {
-      if (error instanceof BridgeError) log.warn(`9P connection closed: ${error.message}`);
+      if (error instanceof BridgeError)
+        this.warnings.warn({ code: error.code }, `9P connection closed: ${error.message}`);
       else log.debug(`9P connection lost: ${messageOf(error)}`);
     }
     stream.destroy();

@@ -13,7 +13,7 @@
  * their mount.
  */
 import { BridgeError, ERRNO, errnoNumber, messageOf } from '../errors.ts';
-import { Limit } from '../limit.ts';
+import { Limit, type LimitLog } from '../limit.ts';
 import type { Logger } from '../logger.ts';
 import { decode, encode, frameTag, type UnknownMessage } from './codec.ts';
 import { dispatch } from './dispatch.ts';
@@ -27,6 +27,8 @@ import { negotiate } from './version.ts';
 export interface SessionOptions {
   readonly filesystem: FileSystem;
   readonly log: Logger;
+  /** Where the limits of the session are said. */
+  readonly warnings: LimitLog;
   readonly maxMsize: number;
   readonly maxFids: number;
   /** Fids of all sessions of the server. */
@@ -63,13 +65,13 @@ export class Session {
     this.options = options;
     this.msize = options.maxMsize;
     this.fids = new FidTable(
-      new Limit('fids of a 9P connection', options.maxFids, options.log),
+      new Limit('fids of a 9P connection', options.maxFids, options.warnings),
       options.allFids,
     );
     this.outstanding = new Limit(
       'outstanding requests of a 9P connection',
       options.maxOutstanding,
-      options.log,
+      options.warnings,
     );
   }
 

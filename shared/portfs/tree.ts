@@ -2,6 +2,7 @@ import { Limit } from '../limit.ts';
 import type { Logger } from '../logger.ts';
 import { p9Error } from '../p9/error-text.ts';
 import type { FileSystem } from '../p9/filesystem.ts';
+import { SparseWarnings } from '../sparse-warnings.ts';
 import type { PortDoor } from './door.ts';
 import { Entry } from './entry.ts';
 import { checkEntryName } from './entry-name.ts';
@@ -42,8 +43,9 @@ export class PortTree implements EntrySource {
       idleMs: options.idleMs ?? IDLE_MS,
       answerMs: options.answerMs ?? ANSWER_MS,
     };
-    this.entries = new Limit('entries of /port', this.options.maxEntries, options.log);
-    this.texts = new Limit('bytes of texts of /port that are being read', MAX_TEXT_BYTES, options.log);
+    const warnings = new SparseWarnings(options.log);
+    this.entries = new Limit('entries of /port', this.options.maxEntries, warnings);
+    this.texts = new Limit('bytes of texts of /port that are being read', MAX_TEXT_BYTES, warnings);
     this.paths = { root: this.nextPath(), readme: this.nextPath() };
   }
 

@@ -20,6 +20,7 @@ export class RawSession {
     this.session = new Session({
       filesystem,
       log: silentLogger(),
+      warnings: silentLogger(),
       maxMsize: 128 * 1024,
       maxFids: 100,
       allFids: new Limit('all fids', 100),

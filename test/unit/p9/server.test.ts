@@ -83,10 +83,31 @@ describe('malformed input', () => {
     await served;
     await until(() => near.destroyed);
     expect(warn).toHaveBeenCalledOnce();
-    expect(warn.mock.calls[0]?.[0]).toMatch(/9P connection closed: .*9P/);
+    expect(warn.mock.calls[0]?.[1]).toMatch(/9P connection closed: .*9P/);
     expect(await other.stat(other.root)).toMatchObject({ directory: true });
     expect(server.connections.used).toBe(1);
     other.close();
+  });
+
+  it('of a client that does not stop is in the log ten times a minute', async () => {
+    const log = createLogger('test', 'silent');
+    const warn = vi.spyOn(log, 'warn');
+    const { dial } = serving({ log, maxFids: 1 });
+    for (let turn = 0; turn < 15; turn++) {
+      const { near, served } = dial();
+      near.resume();
+      // A limit of each connection, and what ends it.
+      near.write(
+        Buffer.concat([VERSION, ATTACH, frame({ type: 'Twalk', tag: 2, fid: 0, newfid: 1, names: [] })]),
+      );
+      near.write(Uint8Array.of(0, 0, 0, 0));
+      await served;
+    }
+    expect(warn).toHaveBeenCalledTimes(10);
+    expect(warn.mock.calls.slice(0, 2).map(([, text]) => text)).toEqual([
+      'limit reached: fids of a 9P connection (1)',
+      expect.stringMatching(/^9P connection closed/),
+    ]);
   });
 
   it('the announced size is held against the msize that was agreed on', async () => {
