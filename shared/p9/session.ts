@@ -116,6 +116,8 @@ export class Session {
     this.requests.set(message.tag, request);
     this.outstanding.take();
     request.settled = this.run(request, message);
+    // Whoever reads the connection stops now, so the next one never gets here to be refused.
+    if (this.outstanding.used >= this.outstanding.max) this.outstanding.refuse();
   }
 
   private async run(request: Outstanding, message: Message): Promise<void> {

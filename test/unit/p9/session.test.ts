@@ -486,12 +486,15 @@ describe('what ends the session', () => {
 });
 
 it('is busy while as many requests are outstanding as may be', async () => {
-  const { filesystem, raw } = await started('9P2000', { maxOutstanding: 2 });
+  const said: string[] = [];
+  const warnings = { warn: (_fields: object, text: string) => said.push(text) };
+  const { filesystem, raw } = await started('9P2000', { maxOutstanding: 2, warnings });
   await raw.open(1, 'slow');
   raw.send('Tread', 7, { fid: 1, offset: 0n, count: 1 });
-  expect(raw.session.busy).toBe(false);
+  expect([raw.session.busy, said]).toEqual([false, []]);
   raw.send('Tread', 8, { fid: 1, offset: 0n, count: 1 });
   expect(raw.session.busy).toBe(true);
+  expect(said).toEqual(['limit reached: outstanding requests of a 9P connection (2)']);
   await turns();
   const before = raw.settled;
   filesystem.blocked[0]?.finish();
