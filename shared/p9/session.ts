@@ -90,13 +90,17 @@ export class Session {
       message = decode(frame, this.dialect);
     } catch (error) {
       if (errnoNumber(error) !== ERRNO.EINVAL) throw error;
-      this.reply(this.errorReply(frameTag(frame), error));
+      const tag = frameTag(frame);
+      this.checkFree(tag);
+      this.reply(this.errorReply(tag, error));
       return;
     }
-    if (message.type === 'Tversion') this.version(message);
-    else if (this.requests.has(message.tag))
-      throw new BridgeError('PROTOCOL', `9P tag ${message.tag} is in use`);
-    else if (message.type === 'unknown') this.refuse(message.tag, p9Error('Operation not supported'));
+    if (message.type === 'Tversion') {
+      this.version(message);
+      return;
+    }
+    this.checkFree(message.tag);
+    if (message.type === 'unknown') this.refuse(message.tag, p9Error('Operation not supported'));
     else if (!this.negotiated) this.refuse(message.tag, p9Error('protocol botch'));
     else this.start(message);
   }
@@ -105,6 +109,10 @@ export class Session {
   close(): Promise<void> {
     this.closing ??= Promise.all([this.abandoned, this.abandon()]).then(() => undefined);
     return this.closing;
+  }
+
+  private checkFree(tag: number): void {
+    if (this.requests.has(tag)) throw new BridgeError('PROTOCOL', `9P tag ${tag} is in use`);
   }
 
   private start(message: Message): void {

@@ -144,6 +144,15 @@ describe('authentication', () => {
   });
 });
 
+it('a name that is not UTF-8 ends the connection all the same where its tag is in use', async () => {
+  const { raw } = await started();
+  await raw.open(1, 'slow');
+  raw.send('Tread', 9, { fid: 1, offset: 0n, count: 1 });
+  const frame = encode({ type: 'Twalk', tag: 9, fid: 0, newfid: 2, names: ['x'] }, '9P2000').slice();
+  frame[frame.length - 1] = 0xff;
+  expect(() => raw.session.receive(frame)).toThrow('9P tag 9 is in use');
+});
+
 describe.each(DIALECTS)('what %s does not have', (dialect) => {
   it('is answered in its own way and the session goes on', async () => {
     const { raw } = await started(dialect);
