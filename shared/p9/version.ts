@@ -1,8 +1,11 @@
 import { BridgeError } from '../errors.ts';
 import type { Dialect } from './types.ts';
 
-/** Below this no Rstat or Rread of any use fits. Linux itself refuses less than 4096. */
-export const MIN_MSIZE = 256;
+/**
+ * The stat of the longest name that Linux has (255 bytes) fits in a read of so much, so that no listing has to end early. Linux itself
+ * refuses less than 4096.
+ */
+export const MIN_MSIZE = 512;
 /**
  * What Linux asks for by default (DEFAULT_MSIZE in net/9p, 128 KiB). More would gain nothing for a tree of small texts, and
  * this bounds what one connection can make us hold.

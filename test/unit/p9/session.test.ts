@@ -45,9 +45,9 @@ describe('version', () => {
     expect(raw.session.msize).toBe(4096);
   });
 
-  it('a msize below 256 is an error', async () => {
+  it('a msize below 512 is an error', async () => {
     const raw = new RawSession(new MemoryFilesystem());
-    expect(await raw.ask('Tversion', { msize: 255, version: '9P2000' }, NO_TAG)).toMatchObject({
+    expect(await raw.ask('Tversion', { msize: 511, version: '9P2000' }, NO_TAG)).toMatchObject({
       type: 'Rerror',
     });
     expect(await raw.ask('Tclunk', { fid: 0 })).toMatchObject({ ename: 'protocol botch' });
@@ -217,33 +217,33 @@ describe('reading and writing', () => {
 
   it('a read never makes a reply larger than msize', async () => {
     const { raw } = await started('9P2000');
-    await raw.start('9P2000', 256);
+    await raw.start('9P2000', 512);
     await raw.open(1, 'hello');
     const reply = await raw.ask('Tread', { fid: 1, offset: 6n, count: 0xffff_ffff });
     expect(Buffer.from((reply as { data: Uint8Array }).data).toString()).toBe('world');
     await raw.ask('Twalk', { fid: 0, newfid: 2, names: [] });
     await raw.ask('Topen', { fid: 2, mode: 0 });
     const page = await raw.ask('Tread', { fid: 2, offset: 0n, count: 0xffff_ffff });
-    expect((page as { data: Uint8Array }).data.length).toBeLessThanOrEqual(256 - 11);
+    expect((page as { data: Uint8Array }).data.length).toBeLessThanOrEqual(512 - 11);
     expect((page as { data: Uint8Array }).data.length).toBeGreaterThan(0);
   });
 
   it('a reply that does not fit in msize is an error instead', async () => {
     const { filesystem, raw } = await started('9P2000');
-    filesystem.add('x'.repeat(220));
-    await raw.start('9P2000', 256);
-    await raw.ask('Twalk', { fid: 0, newfid: 1, names: ['x'.repeat(220)] });
+    filesystem.add('x'.repeat(480));
+    await raw.start('9P2000', 512);
+    await raw.ask('Twalk', { fid: 0, newfid: 1, names: ['x'.repeat(480)] });
     expect(await raw.ask('Tstat', { fid: 1 })).toMatchObject({ type: 'Rerror', ename: 'Message too long' });
   });
 
   it('a Treaddir gives what fits in msize, however much was asked for', async () => {
     const { filesystem, raw } = await started('9P2000.L');
-    for (let number = 0; number < 20; number++) filesystem.add(`file ${number}`);
-    await raw.start('9P2000.L', 256);
+    for (let number = 0; number < 40; number++) filesystem.add(`file ${number}`);
+    await raw.start('9P2000.L', 512);
     await raw.ask('Tlopen', { fid: 0, flags: 0 });
     const page = await raw.ask('Treaddir', { fid: 0, offset: 0n, count: 0xffff_ffff });
     expect(page).toMatchObject({ type: 'Rreaddir' });
-    expect((page as { data: Uint8Array }).data.length).toBeGreaterThan(200);
+    expect((page as { data: Uint8Array }).data.length).toBeGreaterThan(450);
   });
 
   it('open modes: exec and remove-on-close are refused, directories are only read', async () => {

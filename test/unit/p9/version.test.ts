@@ -17,11 +17,11 @@ it.each([
 
 it('msize is the smaller one', () => {
   expect(negotiate(4096, '9P2000', MAX_MSIZE).msize).toBe(4096);
-  expect(negotiate(256, '9P2000', MAX_MSIZE).msize).toBe(256);
+  expect(negotiate(512, '9P2000', MAX_MSIZE).msize).toBe(512);
   expect(negotiate(0xffff_ffff, '9P2000', MAX_MSIZE).msize).toBe(MAX_MSIZE);
   expect(negotiate(8192, '9P2000', 4096).msize).toBe(4096);
 });
 
-it('msize below 256 is refused', () => {
-  expect(() => negotiate(255, '9P2000', MAX_MSIZE)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
+it('msize below 512 is refused', () => {
+  expect(() => negotiate(511, '9P2000', MAX_MSIZE)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
 });

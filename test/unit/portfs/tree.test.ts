@@ -1,6 +1,11 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../../shared/logger.ts';
+import { DirectoryCursor } from '../../../shared/p9/directory-cursor.ts';
+import { decodeDirents } from '../../../shared/p9/dirent-codec.ts';
 import type { Directory, File } from '../../../shared/p9/filesystem.ts';
+import { decodeStats } from '../../../shared/p9/stat-codec.ts';
+import { IO_HEADER_BYTES } from '../../../shared/p9/types.ts';
+import { MIN_MSIZE } from '../../../shared/p9/version.ts';
 import { PortTree, type PortTreeOptions } from '../../../shared/portfs/tree.ts';
 import { FakeDoor } from './fake-door.ts';
 
@@ -33,6 +38,29 @@ describe('names', () => {
     expect(() => root.makeDirectory('é'.repeat(128))).toThrow(expect.objectContaining({ errno: 36 }));
     expect(names(root)).toHaveLength(3);
   });
+
+  it.each(['9P2000', '9P2000.u', '9P2000.L'] as const)(
+    'of 255 bytes are listed in messages of the least size of %s',
+    (dialect) => {
+      const { root } = growing();
+      for (const letter of ['x', 'y', 'z']) root.makeDirectory(letter.repeat(255));
+      const cursor = new DirectoryCursor(root);
+      const read = (from: number, cookie: bigint) =>
+        dialect === '9P2000.L'
+          ? cursor.readEntries(cookie, MIN_MSIZE - IO_HEADER_BYTES)
+          : cursor.readStats(from, MIN_MSIZE - IO_HEADER_BYTES, dialect);
+      let [offset, cookie, listed] = [0, 0n, 0];
+      for (let page = read(0, 0n); page.length > 0; page = read(offset, cookie)) {
+        offset += page.length;
+        if (dialect === '9P2000.L') {
+          const dirents = decodeDirents(page);
+          cookie = dirents.at(-1)!.cookie;
+          listed += dirents.filter(({ name }) => !name.startsWith('.')).length;
+        } else listed += decodeStats(page, dialect).length;
+      }
+      expect(listed).toBe(4);
+    },
+  );
 
   it('README is taken', () => {
     expect(() => growing().root.makeDirectory('README')).toThrow(
