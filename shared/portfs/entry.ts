@@ -152,6 +152,11 @@ export class Entry {
     return this.ending;
   }
 
+  /** As `end`, but waits no longer once `signal` aborts: the entry is gone by then, and its claim goes on being released. */
+  remove(signal: AbortSignal): Promise<void> {
+    return orAborted(this.end(), signal).catch(() => {});
+  }
+
   private async release(): Promise<void> {
     const { state } = this;
     const { log, answerMs, onGone, onFinished } = this.options;
@@ -216,10 +221,10 @@ async function isLate(done: Promise<void>, ms: number): Promise<boolean> {
   return result;
 }
 
-/** Waits for `settled` unless the one who waits is called away. */
+/** Waits for `settled`, which never rejects, unless the one who waits is called away. */
 function orAborted(settled: Promise<unknown>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(new BridgeError('CANCELLED', 'the read was cancelled'));
+    const onAbort = () => reject(new BridgeError('CANCELLED', 'waiting was cancelled'));
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     settled.then(() => {

@@ -94,7 +94,7 @@ function entryNode(listed: ListedEntry, root: Directory, view: View): Directory 
     qid: qid(QID_DIRECTORY, paths.entry),
     attributes: () => ({ name: entry.name, permissions: 0o755, size: 0, modified: entry.since }),
     change: refuseChanges,
-    remove: () => entry.end(),
+    remove: (signal) => entry.remove(signal),
     walk(name) {
       if (name === '..') return root;
       const child = ENTRY_FILES.get(name);

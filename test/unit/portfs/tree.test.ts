@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { silentLogger } from '../../../shared/logger.ts';
+import { P9Client } from '../../../shared/p9/client.ts';
 import { DirectoryCursor } from '../../../shared/p9/directory-cursor.ts';
 import { decodeDirents } from '../../../shared/p9/dirent-codec.ts';
 import type { Directory, File } from '../../../shared/p9/filesystem.ts';
@@ -8,6 +9,7 @@ import { IO_HEADER_BYTES } from '../../../shared/p9/types.ts';
 import { MIN_MSIZE } from '../../../shared/p9/version.ts';
 import { PortTree, type PortTreeOptions } from '../../../shared/portfs/tree.ts';
 import { FakeDoor } from './fake-door.ts';
+import { servePorts } from './serving.ts';
 
 const quiet = new AbortController().signal;
 const RW = { read: true, write: true, truncate: false };
@@ -197,6 +199,29 @@ describe('what cannot be done', () => {
       expect.objectContaining({ code: 'NOT_FOUND' }),
     );
   });
+});
+
+it('a removal that is flushed succeeds at once, and what was claimed is released all the same', async () => {
+  const { door, dial, server } = servePorts({ answerMs: 3_600_000 });
+  const client = await P9Client.connect(dial().near, { dialect: '9P2000.L' });
+  await client.mkdir('web');
+  const ctl = await client.walk(['web', 'ctl']);
+  await client.open(ctl, 'read-write');
+  await client.write(ctl, 0, Buffer.from('tcp:a'));
+  let released: () => void = () => {};
+  door.releasing = new Promise((resolve) => {
+    released = resolve;
+  });
+  const flush = new AbortController();
+  const removing = client.remove(await client.walk(['web']), flush.signal);
+  await vi.waitUntil(() => door.events.includes('release tcp:a'));
+  flush.abort();
+  // With the release still under way: nothing else could end the wait but its limit.
+  await removing;
+  await expect(client.walk(['web'])).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  released();
+  client.close();
+  await server.close();
 });
 
 it('an empty write is no request', async () => {
