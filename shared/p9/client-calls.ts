@@ -79,9 +79,9 @@ export class ClientCalls {
     });
   }
 
-  /** Ends the connection; what is under way is rejected. */
-  close(): void {
-    this.finish(undefined);
+  /** Ends the connection; what is under way is rejected. @param reason as which it is over, where that is an error */
+  close(reason?: BridgeError): void {
+    this.finish(reason);
   }
 
   private flush(oldtag: number): void {

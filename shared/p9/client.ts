@@ -71,8 +71,12 @@ export class P9Client {
   static async connect(stream: Duplex, options: P9ClientOptions = {}): Promise<P9Client> {
     const { dialect = '9P2000', msize: asked = MAX_MSIZE, user = 'root', tree = '', signal } = options;
     const calls = new ClientCalls(stream, asked);
+    // Not by Tflush: a server that is silent does not answer that either.
+    const giveUp = () => calls.close(new BridgeError('CANCELLED', 'connecting over 9P was given up'));
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted) giveUp();
     try {
-      const { version, msize } = await calls.call('Tversion', { msize: asked, version: dialect }, signal);
+      const { version, msize } = await calls.call('Tversion', { msize: asked, version: dialect });
       if (version !== dialect)
         throw new BridgeError('UNSUPPORTED', `the server speaks ${version}, not ${dialect}`);
       if (msize > asked)
@@ -80,11 +84,13 @@ export class P9Client {
       calls.dialect = dialect;
       const client = new P9Client(calls, msize);
       const who = { uname: user, aname: tree, nUname: NO_NUMBER };
-      await calls.call('Tattach', { fid: client.root, afid: NO_FID, ...who }, signal);
+      await calls.call('Tattach', { fid: client.root, afid: NO_FID, ...who });
       return client;
     } catch (error) {
       calls.close();
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
     }
   }
 

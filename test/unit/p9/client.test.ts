@@ -240,10 +240,34 @@ describe('the tag of a flushed request', () => {
   });
 });
 
-it('connecting can be given up', async () => {
-  const near = fakeServer(() => undefined);
-  await expect(P9Client.connect(near, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-    code: 'CANCELLED',
+describe('connecting can be given up', () => {
+  const cancelled = expect.objectContaining({ code: 'CANCELLED' });
+
+  it('before it begins', async () => {
+    const near = fakeServer(() => undefined);
+    await expect(P9Client.connect(near, { signal: AbortSignal.abort() })).rejects.toEqual(cancelled);
+    expect(near.destroyed).toBe(true);
   });
-  expect(near.destroyed).toBe(true);
+
+  it.each(['Tversion', 'Tattach'])('while the server is silent from %s on', async (type) => {
+    const giveUp = new AbortController();
+    let silent = false;
+    const near = fakeServer((request) => {
+      silent ||= request.type === type;
+      if (!silent) return polite(request);
+      setImmediate(() => giveUp.abort());
+      return undefined;
+    });
+    await expect(P9Client.connect(near, { signal: giveUp.signal })).rejects.toEqual(cancelled);
+    expect(near.destroyed).toBe(true);
+  });
+
+  it('and not any more when it is done', async () => {
+    const giveUp = new AbortController();
+    const client = await P9Client.connect(fakeServer(polite), { signal: giveUp.signal });
+    giveUp.abort();
+    // The server's own answer, over a connection that is still there.
+    await expect(client.stat(client.root)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    client.close();
+  });
 });
