@@ -8,7 +8,7 @@ import { type Dialect, DT_DIR, DT_REG } from './types.ts';
 /** The cookie of `..`; that of a child is its path plus this. */
 const PARENT_COOKIE = 2n;
 
-/** What was encoded last, and the path of its node. */
+/** An encoded node, and its path. */
 interface Item {
   readonly bytes: Uint8Array;
   readonly path: bigint;
