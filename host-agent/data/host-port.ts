@@ -58,8 +58,9 @@ export async function bindHostPort(
     return protocol === 'tcp' ? bindTcp(engine, { settings, ...where }) : bindUdp(engine, where);
   if (protocol === 'tcp') {
     refuseWaitedAt(where);
-    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
-    const reservation = waitingPort ?? (await reserveTcp({ wildcard, ...where }));
+    const request = { wildcard, ...where };
+    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(request);
+    const reservation = waitingPort ?? (await reserveTcp(request));
     const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
       serve: (options) => {

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { BridgeError } from '../errors.ts';
 import { formatEndpoint } from '../ip.ts';
-import type { Logger } from '../logger.ts';
 import type { StreamReservation } from './reservation.ts';
 import { reserveTcp } from './reserve-tcp.ts';
+import type { TcpRequest, WildcardPorts } from './wildcard-ports.ts';
 
 /** What is waited at just now, so that at least nobody else of this process takes it. */
 const waitedAt = new Set<string>();
@@ -25,11 +25,9 @@ export function refuseWaitedAt({ ip, port }: { readonly ip: string; readonly por
 }
 
 /** Finds out that a port can be had, and leaves it closed. @throws BridgeError as reserveTcp does */
-export async function reserveTcpWaiting(request: {
-  readonly ip: string;
-  readonly port: number;
-  readonly log?: Logger;
-}): Promise<WaitingReservation> {
+export async function reserveTcpWaiting(
+  request: TcpRequest & { readonly wildcard?: WildcardPorts | undefined },
+): Promise<WaitingReservation> {
   refuseWaitedAt(request);
   const first = await reserveTcp(request);
   await first.close();
