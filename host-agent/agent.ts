@@ -11,6 +11,7 @@ import type { Logger } from '../shared/logger.ts';
 import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
+import { tcpLookAround } from '../shared/ports/other-listeners.ts';
 import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import type { Place, ReverseSpec } from '../shared/reverse-spec.ts';
 import { Scope } from '../shared/scope.ts';
@@ -89,8 +90,9 @@ async function compose(
   );
   const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
+  const lookAround = engine === undefined ? tcpLookAround() : undefined;
   const open = (vm: string, spec: PortSpec, onState?: () => void) => {
-    const common = { allocator, log, wildcard, onState };
+    const common = { allocator, log, wildcard, lookAround, onState };
     return openForward(spec, { vm, engine, links: links.get(vm)!, limits: limitsOf.get(vm)!, ...common });
   };
   const reverse = new Map<string, ReverseForwards>();
