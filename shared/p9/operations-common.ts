@@ -60,11 +60,13 @@ export const COMMON_OPERATIONS = {
 
 /**
  * walk(5): the first name that fails is an error; a later one ends the walk, the reply then has fewer qids than names and
- * newfid is left as it was.
+ * newfid is left as it was. A fid that is open can be cloned, which walk(5) does not allow: kernels with Linux commit
+ * 478ba09edc1f ("fs/9p: search open fids first"; it was reverted for this) do it to open a file again. The clone is not open.
  */
 function walk({ fids }: SessionState, message: MessageOf<'Twalk'>): MessageOf<'Rwalk'> {
   const { tag, fid, newfid, names } = message;
-  let node: Node = fids.unopened(fid);
+  const isClone = names.length === 0 && newfid !== fid;
+  let node: Node = isClone ? fids.get(fid).node : fids.unopened(fid);
   if (newfid !== fid) fids.checkFree(newfid);
   const qids: Qid[] = [];
   for (const name of names) {

@@ -117,9 +117,27 @@ describe.each(DIALECTS)('walk in %s', (dialect) => {
     expect(await raw.ask('Twalk', { fid: 9, newfid: 2, names: [] })).toEqual(
       errorOf(dialect, 1, 'fid not found', 'EBADF'),
     );
-    expect(await raw.ask('Twalk', { fid: 1, newfid: 2, names: [] })).toEqual(
+    const misuse = errorOf(dialect, 1, 'bad use of fid', 'EBADF');
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 1, names: [] })).toEqual(misuse);
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 2, names: ['..'] })).toEqual(misuse);
+  });
+
+  it('without names makes a fid that is not open of one that is', async () => {
+    const { filesystem, raw } = await started(dialect);
+    await raw.open(1, 'hello');
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 2, names: [] })).toMatchObject({
+      type: 'Rwalk',
+      qids: [],
+    });
+    const read = { offset: 0n, count: 5 };
+    expect(await raw.ask('Tread', { ...read, fid: 2 })).toEqual(
       errorOf(dialect, 1, 'bad use of fid', 'EBADF'),
     );
+    if (dialect === '9P2000.L') await raw.ask('Tlopen', { fid: 2, flags: 0 });
+    else await raw.ask('Topen', { fid: 2, mode: 0 });
+    await raw.ask('Tclunk', { fid: 1 });
+    expect(await raw.ask('Tread', { ...read, fid: 2 })).toMatchObject({ type: 'Rread' });
+    expect(filesystem.events).toEqual(['open hello r w', 'open hello r', 'close hello']);
   });
 
   it('fids are limited', async () => {
