@@ -5,6 +5,7 @@ import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
 import { LOG_LEVELS } from './log-levels.ts';
 import { apiClientPath } from './transport/api-address.ts';
+import { onWindows } from './transport/socket-path.ts';
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
@@ -99,11 +100,18 @@ export function reportError(command: Command | string, error: unknown): number {
   return code !== undefined && USAGE_CODES.includes(code) ? EXIT.usage : EXIT.failed;
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+/** On Windows a console that is closed is a SIGHUP, and ends the process by itself within 10 s (process, "Signal events"). */
+const ENDING: readonly NodeJS.Signals[] = [
+  'SIGINT',
+  'SIGTERM',
+  ...(onWindows ? (['SIGHUP', 'SIGBREAK'] as const) : []),
+];
+
+/** Resolves at the first signal that ends a program; a second one ends the process at once. */
 export function untilSignalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let first = true;
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    for (const signal of ENDING) {
       process.on(signal, () => {
         if (!first) process.exit(EXIT.failed);
         first = false;

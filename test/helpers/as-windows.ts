@@ -1,6 +1,7 @@
 /**
  * Runs before a program does (node --import), and has it take the system for Windows, which has named pipes and no unix
- * sockets: the pipes are sockets in the directory of TEMP that are called as pipes are. No more of Windows is simulated.
+ * sockets: the pipes are sockets in the directory of TEMP that are called as pipes are. Ctrl-Break, which others have not, is
+ * SIGUSR2. No more of Windows is simulated.
  */
 import { type ListenOptions, Server } from 'node:net';
 
@@ -15,6 +16,7 @@ function listenAsThere(this: Server, options: ListenOptions, ...rest: []): Serve
   return this;
 }
 
+process.on('SIGUSR2', () => process.emit('SIGBREAK'));
 process.chdir(process.env.TEMP!);
 Object.defineProperty(process, 'platform', { value: 'win32' });
 Server.prototype.listen = listenAsThere as Server['listen'];

@@ -1,8 +1,9 @@
 /** The program as it runs on Windows, simulated: named pipes wherever others have unix sockets. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { logLines, loopback, ProcessGroup, startProgram, until } from '../helpers/processes.ts';
+import { logLines, loopback, ProcessGroup, type Running, startProgram, until } from '../helpers/processes.ts';
 
 const DIST = new URL('../../dist/', import.meta.url);
 const AS_WINDOWS = new URL('test/helpers/as-windows.js', DIST).href;
@@ -22,6 +23,12 @@ describe.skipIf(process.platform === 'win32')('on Windows, simulated,', () => {
     return { code: await running.exited, stdout: running.stdout(), stderr: running.stderr() };
   };
 
+  const ready = (host: Running) =>
+    until('the host agent to be ready', () => {
+      if (host.child.exitCode !== null) throw new Error(`it has ended: ${host.stderr()}`);
+      return logLines(host.stderr()).some(({ msg }) => msg === 'the host agent is ready');
+    });
+
   it('the demo works, and leaves nothing behind', async () => {
     const demo = startProgram(process.execPath, [DEMO, '--once'], env);
     expect(await demo.exited, demo.stderr()).toBe(0);
@@ -38,10 +45,7 @@ describe.skipIf(process.platform === 'win32')('on Windows, simulated,', () => {
     const link = 'npipe:////./pipe/pf-vm';
     group.startWith(env, 'vm-shim', '--listen', link);
     const host = group.startWith(env, 'host-agent', '--connect', link, '--api', name);
-    await until('the host agent to be ready', () => {
-      if (host.child.exitCode !== null) throw new Error(`it has ended: ${host.stderr()}`);
-      return logLines(host.stderr()).some(({ msg }) => msg === 'the host agent is ready');
-    });
+    await ready(host);
     const exposed = await run('expose', url, loopback('tcp', 9));
     expect(exposed.stderr).toBe('');
     const list = await run('list', name);
@@ -67,4 +71,22 @@ describe.skipIf(process.platform === 'win32')('on Windows, simulated,', () => {
     expect(stderr).toContain('on Windows Node has no unix sockets, but named pipes: npipe:////./pipe/NAME');
     expect(code).toBe(2);
   });
+
+  it.each([
+    ['a closed console', 'SIGHUP', 'SIGHUP'],
+    ['Ctrl-Break', 'SIGUSR2', 'SIGBREAK'],
+  ] as const)(
+    '%s ends the program in order, also one that has a file to read again',
+    async (_what, sent, heard) => {
+      const config = join(group.dir, 'config.toml');
+      writeFileSync(config, 'api = "npipe:////./pipe/pf-api"\n');
+      const link = 'npipe:////./pipe/pf-vm';
+      const host = group.startWith(env, 'host-agent', '--listen', link, '--config', config);
+      await ready(host);
+      host.child.kill(sent);
+      await until('it to be told', () => host.stderr().includes(`stopping on ${heard}`), 10_000);
+      expect(await host.exited).toBe(0);
+      expect(host.stderr()).not.toContain('the policy was read again');
+    },
+  );
 });
