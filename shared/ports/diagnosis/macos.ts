@@ -32,11 +32,10 @@ async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
 async function whyDenied({ protocol, ip, port }: WantedPort): Promise<string | undefined> {
   if (port >= PRIVILEGED) return undefined;
   const wildcard = ip.includes(':') ? '::' : '0.0.0.0';
-  if (ip === wildcard)
-    return `ports below ${PRIVILEGED} are for root here; take a port from ${PRIVILEGED} on`;
-  const way =
-    protocol === 'tcp'
-      ? '--wildcard-privileged does that and answers only on the address that was asked for; '
-      : '';
-  return `macOS gives ports below ${PRIVILEGED} to any user at ${wildcard}, and at one address to root only; ${way}or take a port from ${PRIVILEGED} on`;
+  const otherwise = `take a port from ${PRIVILEGED} on`;
+  // reserve-udp.ts binds each address of the wildcard by itself.
+  if (protocol === 'udp')
+    return `UDP ports below ${PRIVILEGED} are for root here: macOS gives them to any user at ${wildcard} only, and ours are taken address by address; ${otherwise}`;
+  if (ip === wildcard) return `ports below ${PRIVILEGED} are for root here; ${otherwise}`;
+  return `macOS gives ports below ${PRIVILEGED} to any user at ${wildcard}, and at one address to root only; --wildcard-privileged does that and answers only on the address that was asked for; or ${otherwise}`;
 }
