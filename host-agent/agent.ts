@@ -16,7 +16,7 @@ import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import type { Place, ReverseSpec } from '../shared/reverse-spec.ts';
 import { Scope } from '../shared/scope.ts';
 import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
-import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
+import { isPlainAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
@@ -142,9 +142,9 @@ async function compose(
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ view }) => view);
-    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, permanent, vms, log }));
+    scope.defer(await serveApi(config.api, { table, permanent, vms, log }));
   }
-  log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
+  log.info({ vms: [...links.keys()], urls, api: config.api?.path }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
     const next = policyOf({ ...changed, portRange: config.portRange }); // the allocator's, until a restart
     for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);
