@@ -1,7 +1,7 @@
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/logger.ts';
+import { onWindows } from '../shared/platform/choose.ts';
 import { WatchedFile } from '../shared/settings/watch-file.ts';
-import { onWindows } from '../shared/transport/socket-path.ts';
 import type { Agent } from './agent.ts';
 import type { HostConfig } from './config.ts';
 

@@ -4,8 +4,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
 import { LOG_LEVELS } from './log-levels.ts';
+import { onWindows } from './platform/choose.ts';
 import { apiClientPath } from './transport/api-address.ts';
-import { onWindows } from './transport/socket-path.ts';
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
 import { BridgeError } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
 import { type HybridAddress, parseHybrid } from './hybrid.ts';
 import { type HyperkitAddress, parseHyperkit } from './hyperkit.ts';
 import { type PipeAddress, parsePipe } from './npipe.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 import { checkCid, checkVsockPort, VMADDR_CID_ANY } from './vsock-number.ts';
 
 /** Where a transport listens or dials that carries many streams. */

@@ -1,7 +1,8 @@
 import { isAbsolute, resolve } from 'node:path';
+import { onWindows } from '../platform/choose.ts';
 import type { PlainAddress } from './address.ts';
 import { type PipeAddress, parsePipeName } from './npipe.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 
 /** Where the HTTP API of the host agent is. */
 export type ApiAddress = Extract<PlainAddress, { scheme: 'unix' }> | PipeAddress;

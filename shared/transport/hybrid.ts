@@ -5,8 +5,9 @@
 import type { Socket } from 'node:net';
 import { BridgeError, messageOf } from '../errors.ts';
 import { readHead } from '../link/read-head.ts';
+import { onWindows } from '../platform/choose.ts';
 import { connectSocket } from './socket-dial.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 import { checkVsockPort } from './vsock-number.ts';
 
 /** `hybrid:///path/of/the/uds?port=N` */

@@ -4,8 +4,9 @@
  */
 import type { Socket } from 'node:net';
 import { BridgeError } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
 import { connectSocket } from './socket-dial.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 import { checkCid, checkVsockPort, VMADDR_CID_ANY } from './vsock-number.ts';
 
 /** `hyperkit:///DIR?cid=3&port=N`; to listen, the CID may be left out. */

@@ -2,10 +2,11 @@
 import { constants, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
 import { parsePipeName } from './npipe.ts';
 import { SerialStream, type SerialTimes } from './serial-stream.ts';
 import { connectSocket } from './socket-dial.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 
 /** `serial:///dev/virtio-ports/NAME`, in the VM */
 export interface SerialAddress {

@@ -1,7 +1,5 @@
 import { BridgeError } from '../errors.ts';
-
-/** Whether this is Windows, where named pipes take the place of unix sockets. */
-export const onWindows = process.platform === 'win32';
+import { onWindows } from '../platform/choose.ts';
 
 /** sockaddr_un holds 108 bytes on Linux and 104 elsewhere, one of them the final NUL (unix(7)). */
 const LONGEST = process.platform === 'linux' ? 107 : 103;

@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nodeErrno } from '../../../shared/errors.ts';
-import { onWindows } from '../../../shared/transport/socket-path.ts';
+import { onWindows } from '../../../shared/platform/choose.ts';
 
 /** For how long a rename that Windows denies is tried again, and how often, milliseconds. */
 const DENIED_MS = 1_000;

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { BridgeError } from '../../../shared/errors.ts';
+import { onWindows } from '../../../shared/platform/choose.ts';
 import type { PortableStreamReservation } from '../../../shared/ports/listening.ts';
 import { reserveUnix } from '../../../shared/ports/reserve-unix.ts';
 import { reservePipe } from '../../../shared/transport/npipe.ts';
-import { onWindows } from '../../../shared/transport/socket-path.ts';
 
 const ANSWER_MS = 1_000;
 const ANSWER_BYTES = 32;
