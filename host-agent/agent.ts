@@ -11,11 +11,12 @@ import type { Logger } from '../shared/logger.ts';
 import type { PortSpec } from '../shared/port-spec.ts';
 import { PortServer } from '../shared/portfs/port-server.ts';
 import { PortAllocator } from '../shared/ports/allocator.ts';
+import { tcpLookAround } from '../shared/ports/other-listeners.ts';
 import { WildcardPorts } from '../shared/ports/wildcard-ports.ts';
 import type { Place, ReverseSpec } from '../shared/reverse-spec.ts';
 import { Scope } from '../shared/scope.ts';
 import { decodeSpareHead, MAX_SPARE_HEAD_BYTES, SPARE_MAGIC } from '../shared/spare-head.ts';
-import { isPlainAddress, parseAddress } from '../shared/transport/address.ts';
+import { isPlainAddress } from '../shared/transport/address.ts';
 import type { Bridge } from '../shared/transport/bridge.ts';
 import { bridgeFor } from '../shared/transport/choose.ts';
 import { dial } from '../shared/transport/dial.ts';
@@ -89,8 +90,9 @@ async function compose(
   );
   const allocator = new PortAllocator(config.portRange);
   const wildcard = wildcardPorts(config, engine, log);
+  const lookAround = engine === undefined ? tcpLookAround() : undefined;
   const open = (vm: string, spec: PortSpec, onState?: () => void) => {
-    const common = { allocator, log, wildcard, onState };
+    const common = { allocator, log, wildcard, lookAround, onState };
     return openForward(spec, { vm, engine, links: links.get(vm)!, limits: limitsOf.get(vm)!, ...common });
   };
   const reverse = new Map<string, ReverseForwards>();
@@ -140,9 +142,9 @@ async function compose(
   for (const each of config.control) urls.push(await serveTree(table, each, optionsOf(each.vm), log, scope));
   if (config.api !== undefined) {
     const vms = () => [...links.values()].map(({ view }) => view);
-    scope.defer(await serveApi(parseAddress(`unix://${config.api}`), { table, permanent, vms, log }));
+    scope.defer(await serveApi(config.api, { table, permanent, vms, log }));
   }
-  log.info({ vms: [...links.keys()], urls, api: config.api }, 'the host agent is ready');
+  log.info({ vms: [...links.keys()], urls, api: config.api?.path }, 'the host agent is ready');
   const enforce = (changed: HostConfig): Promise<void> => {
     const next = policyOf({ ...changed, portRange: config.portRange }); // the allocator's, until a restart
     for (const [vm, each] of limitsOf) each.apply(next.of(vm).limits);

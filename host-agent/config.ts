@@ -1,4 +1,3 @@
-import { isAbsolute, resolve } from 'node:path';
 import { type EnginePreference, engineOptions } from '../shared/engine/choose.ts';
 import { BridgeError } from '../shared/errors.ts';
 import { parseHeartbeat } from '../shared/link/heartbeat.ts';
@@ -10,10 +9,10 @@ import { parseDestinationRule } from '../shared/rules/destination-rule.ts';
 import { checkDirectory } from '../shared/rules/unix-directory.ts';
 import { NO_SETTINGS, type Settings } from '../shared/settings/settings.ts';
 import { parseAddress, type TransportAddress } from '../shared/transport/address.ts';
+import { type ApiAddress, parseApiAddress } from '../shared/transport/api-address.ts';
 import { LANES, type LanePreference } from '../shared/transport/choose.ts';
 import { type HostEndAddress, parseHostLink } from '../shared/transport/link-address.ts';
 import { type PeerCids, parsePeerCids } from '../shared/transport/peer-cids.ts';
-import { checkSocketPath } from '../shared/transport/socket-path.ts';
 import { checkVms } from './check-vms.ts';
 import { optionsWithFile } from './config-file.ts';
 import { splitVmName } from './vm-name.ts';
@@ -50,8 +49,8 @@ export interface HostConfig {
   readonly listen: readonly VmAddress[];
   /** Where the 9P tree of a VM is served. */
   readonly control: readonly VmAddress[];
-  /** Absolute path of the API's unix socket. */
-  readonly api: string | undefined;
+  /** Where the API is served. */
+  readonly api: ApiAddress | undefined;
   /** Path of the file that permanent forwards live in; without one they end with the host agent. */
   readonly state: string | undefined;
   /** How long the claims of a VM shim outlive its link, milliseconds. */
@@ -121,7 +120,7 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
   const tokenFiles = (options.tokenFile ?? []).map(parseTokenFile);
   const vms = checkVms({ connect, listen, control, peerCids, tokenFiles }, settings);
   const links = new Map(vms.map((vm) => [vm, linkPreferences(vm, given, settings)]));
-  const api = options.api === undefined ? undefined : apiSocket(options.api);
+  const api = options.api === undefined ? undefined : apiAddress(options.api);
   const { state } = options;
   const graceMs = parseGrace(options.grace);
   const portRange = options.portRange === undefined ? EPHEMERAL : parsePortRange(options.portRange);
@@ -147,12 +146,10 @@ export function hostConfig(given: HostOptions, settings: Settings = NO_SETTINGS)
 }
 
 /** @throws BridgeError BAD_REQUEST for a path that no socket can have */
-function apiSocket(path: string): string {
+function apiAddress(path: string): ApiAddress {
   if (path === '')
     throw new BridgeError('BAD_REQUEST', '--api names no socket: give the path to serve it on');
-  const absolute = isAbsolute(path) ? path : resolve(path);
-  checkSocketPath(absolute, absolute);
-  return absolute;
+  return parseApiAddress(path);
 }
 
 function linkPreferences(vm: string, given: HostOptions, file: Settings): LinkPreferences {

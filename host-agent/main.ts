@@ -8,6 +8,7 @@ import {
   heartbeatOption,
   logLevelOption,
   once,
+  PIPE,
   repeat,
   untilSignalled,
   workersOption,
@@ -51,7 +52,11 @@ export function addHostCommands(program: Command): void {
     .option('--connect <[name=]url>', 'dial the VM shim there; may repeat, with a name for each VM', repeat)
     .option('--listen <[name=]url>', 'VM shims dial us there; may repeat', repeat)
     .option('--control <[name=]url>', 'serve the 9P control filesystem of a VM there; may repeat', repeat)
-    .option('--api <path>', 'serve the HTTP API on this unix socket (for expose, unexpose and list)', once)
+    .option(
+      '--api <path>',
+      `serve the HTTP API on this unix socket, for expose, unexpose and list (${PIPE})`,
+      once,
+    )
     .addOption(
       new Option(
         '--state <path>',

@@ -1,5 +1,6 @@
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/logger.ts';
+import { onWindows } from '../shared/platform/choose.ts';
 import { WatchedFile } from '../shared/settings/watch-file.ts';
 import type { Agent } from './agent.ts';
 import type { HostConfig } from './config.ts';
@@ -16,8 +17,8 @@ export interface ReloadOptions {
 }
 
 /**
- * Has the policy of the file hold from now on, whenever the file changes and on SIGHUP. A file that is wrong changes
- * nothing. @returns what ends it
+ * Has the policy of the file hold from now on, whenever the file changes and on SIGHUP, which on
+ * Windows ends the program instead. A file that is wrong changes nothing. @returns what ends it
  */
 export function reloadPolicy({ file, config, read, agent, log }: ReloadOptions): () => void {
   const started = withoutPolicy(config);
@@ -32,7 +33,9 @@ export function reloadPolicy({ file, config, read, agent, log }: ReloadOptions):
       log.error({ file }, `the configuration is wrong, and the policy stays as it was: ${messageOf(error)}`);
     }
   };
-  const watched = new WatchedFile({ file, changed, log });
+  const otherwise = onWindows ? 'a restart reads it again' : 'SIGHUP still reads it again';
+  const watched = new WatchedFile({ file, changed, otherwise, log });
+  if (onWindows) return () => watched.close();
   const onSignal = (): void => watched.now();
   process.on('SIGHUP', onSignal);
   return () => {

@@ -71,7 +71,8 @@ export const HOST_SCHEMA: Schema = {
     api: {
       kind: 'text',
       unless: 'no API',
-      about: 'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`.',
+      about:
+        'Path of the unix socket that the HTTP API is served on, for `expose`, `unexpose` and `list`; on Windows a named pipe, `npipe:////./pipe/NAME`.',
     },
     state: {
       kind: 'text',

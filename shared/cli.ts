@@ -4,6 +4,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import { ENGINES } from './engine/choose.ts';
 import { BridgeError, type ErrorCode, textWithCode } from './errors.ts';
 import { LOG_LEVELS } from './log-levels.ts';
+import { onWindows } from './platform/choose.ts';
+import { apiClientPath } from './transport/api-address.ts';
 
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
@@ -38,19 +40,26 @@ export function heartbeatOption(): Option {
   ).argParser(once);
 }
 
+/** What takes the place of a unix socket's path where there are none. */
+export const PIPE = 'on Windows a pipe: npipe:////./pipe/NAME';
+
 /** The option that every client of the API has. `apiPath` reads it. */
 export function apiOption(): Option {
-  return new Option('--api <path>', "unix socket of the host agent's API")
+  return new Option('--api <path>', `unix socket of the host agent's API (${PIPE})`)
     .env('PORTFERRY_API')
     .argParser(once);
 }
 
-/** @param given what `apiOption` was given, by whichever way. @throws BridgeError BAD_REQUEST where that is nothing */
+/**
+ * Where a client of the API connects to, as node:net takes it.
+ * @param given what `apiOption` was given, by whichever way
+ * @throws BridgeError BAD_REQUEST where that is nothing, or what this system has not
+ */
 export function apiPath(given: string | undefined): string {
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') return apiClientPath(given);
   throw new BridgeError(
     'BAD_REQUEST',
-    'give --api <path>, or set PORTFERRY_API: the unix socket that host-agent --api serves',
+    `give --api <path>, or set PORTFERRY_API: the unix socket that host-agent --api serves (${PIPE})`,
   );
 }
 
@@ -91,11 +100,18 @@ export function reportError(command: Command | string, error: unknown): number {
   return code !== undefined && USAGE_CODES.includes(code) ? EXIT.usage : EXIT.failed;
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+/** On Windows a console that is closed is a SIGHUP, and ends the process by itself within 10 s (process, "Signal events"). */
+const ENDING: readonly NodeJS.Signals[] = [
+  'SIGINT',
+  'SIGTERM',
+  ...(onWindows ? (['SIGHUP', 'SIGBREAK'] as const) : []),
+];
+
+/** Resolves at the first signal that ends a program; a second one ends the process at once. */
 export function untilSignalled(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let first = true;
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    for (const signal of ENDING) {
       process.on(signal, () => {
         if (!first) process.exit(EXIT.failed);
         first = false;

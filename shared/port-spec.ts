@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { type ForwardOptions, formatOptions, optionsStart, parseOptions } from './forward-options.ts';
 import { formatEndpoint, isScoped } from './ip.ts';
 import { formatPorts, onePort, type PortRange, portCount } from './port-range.ts';
@@ -11,6 +11,7 @@ import {
   takePart,
   takePorts,
 } from './port-spec-cursor.ts';
+import { isChoice } from './ports/endpoints.ts';
 import { decodePath, encodePath } from './spec-path.ts';
 
 /**
@@ -107,12 +108,14 @@ export function vmEnd(spec: PortSpec): string {
 
 /**
  * Directory name of a forward in the control filesystem: the full notation, except where it is longer than a file name
- * may be, and for unix sockets, whose base64 may hold `/`; these get 64 bits of a hash of it.
+ * may be, and for unix sockets, whose base64 may hold `/`; these get 64 bits of a hash of it. Who leaves the host ports
+ * open may ask twice, for others each time, so such a name ends in 64 random bits.
  */
 export function entryName(spec: PortSpec): string {
   const text = formatSpec(spec);
-  if (spec.protocol !== 'unix' && Buffer.byteLength(text) <= MAX_NAME_BYTES) return text;
-  return `${spec.protocol}-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+  const ending = spec.protocol !== 'unix' && isChoice(spec) ? `#${randomBytes(8).toString('hex')}` : '';
+  if (spec.protocol !== 'unix' && Buffer.byteLength(text + ending) <= MAX_NAME_BYTES) return text + ending;
+  return `${spec.protocol}-${createHash('sha256').update(text).digest('hex').slice(0, 16)}${ending}`;
 }
 
 function takeProtocol(cursor: Cursor): PortSpec['protocol'] {

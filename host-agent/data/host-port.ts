@@ -4,6 +4,7 @@ import type { Limit } from '../../shared/limit.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { BoundPort } from '../../shared/ports/bind-all.ts';
 import type { Endpoint } from '../../shared/ports/endpoints.ts';
+import type { LookAround } from '../../shared/ports/other-listeners.ts';
 import { reserveTcp } from '../../shared/ports/reserve-tcp.ts';
 import { refuseWaitedAt, reserveTcpWaiting } from '../../shared/ports/reserve-tcp-waiting.ts';
 import { reserveUdp } from '../../shared/ports/reserve-udp.ts';
@@ -37,6 +38,8 @@ export interface BindOptions {
   readonly log: Logger;
   /** Takes TCP ports that are denied at one address only, on the portable engine. */
   readonly wildcard: WildcardPorts | undefined;
+  /** Where the system would let us take TCP ports that others have: for those that are taken again and again. */
+  readonly lookAround: LookAround | undefined;
 }
 
 /** A TCP or UDP port of the host that is bound and answers nobody yet. */
@@ -51,15 +54,16 @@ export interface HostPort extends BoundPort {
  */
 export async function bindHostPort(
   { protocol, ip, port }: Endpoint,
-  { engine, settings, log, wildcard }: BindOptions,
+  { engine, settings, log, wildcard, lookAround }: BindOptions,
 ): Promise<HostPort> {
   const where = { ip, port, log };
   if (engine !== undefined)
     return protocol === 'tcp' ? bindTcp(engine, { settings, ...where }) : bindUdp(engine, where);
   if (protocol === 'tcp') {
     refuseWaitedAt(where);
-    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(where);
-    const reservation = waitingPort ?? (await reserveTcp({ wildcard, ...where }));
+    const request = { wildcard, lookAround, ...where };
+    const waitingPort = settings.wait === undefined ? undefined : await reserveTcpWaiting(request);
+    const reservation = waitingPort ?? (await reserveTcp(request));
     const waiting = waitingPort === undefined ? {} : { waitingPort };
     return {
       serve: (options) => {

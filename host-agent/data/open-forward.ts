@@ -5,6 +5,8 @@ import { onePort } from '../../shared/port-range.ts';
 import { formatSpec, type InetSpec, type PortSpec, type UnixSpec } from '../../shared/port-spec.ts';
 import type { PortAllocator } from '../../shared/ports/allocator.ts';
 import { bindAll } from '../../shared/ports/bind-all.ts';
+import type { Endpoint } from '../../shared/ports/endpoints.ts';
+import type { LookAround } from '../../shared/ports/other-listeners.ts';
 import { reserveUnix } from '../../shared/ports/reserve-unix.ts';
 import type { WildcardPorts } from '../../shared/ports/wildcard-ports.ts';
 import type { DataLimits, Forward } from './forward.ts';
@@ -25,6 +27,8 @@ export interface OpenForwardOptions {
   readonly engine: HostEngine | undefined;
   /** Takes TCP ports that are denied at one address only, on the portable engine. */
   readonly wildcard: WildcardPorts | undefined;
+  /** Where the system would let us take TCP ports that others have. */
+  readonly lookAround: LookAround | undefined;
   /** Told when the `state` of the forward is another one. */
   readonly onState?: (() => void) | undefined;
 }
@@ -44,11 +48,12 @@ export function openForward(spec: PortSpec, options: OpenForwardOptions): Promis
 }
 
 async function openInet(spec: InetSpec, options: OpenForwardOptions): Promise<Opened> {
-  const { allocator, engine, log } = options;
+  const { allocator, engine, log, lookAround, wildcard } = options;
   const settings = spec.options ?? {};
-  const { resolved, ports } = await bindAll(spec, allocator, (endpoint) =>
-    bindHostPort(endpoint, { engine, settings, log, wildcard: options.wildcard }),
-  );
+  const others = lookAround !== undefined && spec.protocol === 'tcp' ? await lookAround() : undefined;
+  const bind = (endpoint: Endpoint) =>
+    bindHostPort(endpoint, { engine, settings, log, wildcard, lookAround });
+  const { resolved, ports } = await bindAll(spec, allocator, bind, others);
   const limit = connectionLimit(formatSpec(resolved), options);
   const forwards = ports.map(({ endpoint, bound }) => {
     const { protocol, ip, port, vmPort } = endpoint;

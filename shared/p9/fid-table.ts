@@ -35,7 +35,7 @@ export class FidTable {
     return fid;
   }
 
-  /** The node of a fid that is not open: what Twalk, Topen and Tcreate need (walk(5), open(5)). */
+  /** The node of a fid that is not open: what a Twalk in place, Topen and Tcreate need (walk(5), open(5)). */
   unopened(number: number): Node {
     const fid = this.get(number);
     if (fid.kind !== 'node') throw p9Error('bad use of fid');

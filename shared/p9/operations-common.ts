@@ -61,10 +61,13 @@ export const COMMON_OPERATIONS = {
 /**
  * walk(5): the first name that fails is an error; a later one ends the walk, the reply then has fewer qids than names and
  * newfid is left as it was.
+ *
+ * Against walk(5) an open fid can be walked from, to another that is not open: Linux from 5.11 until early 2022 (commit
+ * 478ba09edc1f until its revert, 22e424feb665) does so to open a file again, and for what is in a directory that is open.
  */
 function walk({ fids }: SessionState, message: MessageOf<'Twalk'>): MessageOf<'Rwalk'> {
   const { tag, fid, newfid, names } = message;
-  let node: Node = fids.unopened(fid);
+  let node: Node = newfid === fid ? fids.unopened(fid) : fids.get(fid).node;
   if (newfid !== fid) fids.checkFree(newfid);
   const qids: Qid[] = [];
   for (const name of names) {

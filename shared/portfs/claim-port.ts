@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { BridgeError, errorOfText } from '../errors.ts';
+import { BridgeError, ERRNO, errnoNumber, errorOfText } from '../errors.ts';
 import { P9Client, type P9ClientOptions } from '../p9/client.ts';
 
 export interface ClaimedPort {
@@ -23,7 +23,7 @@ const ANSWER_BYTES = 4096;
 
 /**
  * Publishes one port over a connection to a /port tree and holds it: the claim lives as long as the connection and ends with
- * `release`. A refusal is a BridgeError with the server's own words.
+ * `release`. A refusal is a BridgeError with the server's own words; ALREADY_EXISTS when the entry is in use.
  * @param stream a connection to the 9P server; becomes the claim's own
  * @param name of the entry; nobody else's may be the same
  */
@@ -65,7 +65,11 @@ async function request(
   const fid = await client.walk([name, 'ctl']);
   await client.open(fid, 'read-write');
   const bytes = Buffer.from(spec);
-  const taken = await client.write(fid, 0, bytes);
+  const taken = await client.write(fid, 0, bytes).catch((error: unknown) => {
+    // Who makes the same entry at the same moment shares it with us, and has written first.
+    if (errnoNumber(error) !== ERRNO.EACCES) throw error;
+    throw new BridgeError('ALREADY_EXISTS', `entry ${name} is in use`, { cause: error });
+  });
   if (taken !== bytes.length)
     throw new BridgeError('REFUSED', `${taken} of ${bytes.length} bytes of the request were taken`);
   return { fid, resolved: resolvedOf(await readAnswer(client, fid)) };

@@ -21,10 +21,7 @@ export function bindError(error: unknown, request: BindRequest): BridgeError {
   const name = nodeErrno(error);
   switch (name) {
     case 'EADDRINUSE':
-      return new BridgeError('PORT_IN_USE', `Bind for ${where} failed: port is already allocated`, {
-        cause: error,
-        place,
-      });
+      return portInUse(request, error);
     case 'EADDRNOTAVAIL':
     case 'EAFNOSUPPORT': // a host without IPv6 has none of its addresses
       return new BridgeError(
@@ -50,5 +47,14 @@ export function bindError(error: unknown, request: BindRequest): BridgeError {
   return new BridgeError('IO', `Bind for ${where}: unexpected error ${name ?? messageOf(error)}`, {
     cause: error,
     place,
+  });
+}
+
+/** Somebody has the port. */
+export function portInUse({ protocol, ip, port }: BindRequest, cause?: unknown): BridgeError {
+  const where = formatEndpoint(ip, port);
+  return new BridgeError('PORT_IN_USE', `Bind for ${where} failed: port is already allocated`, {
+    cause,
+    place: { protocol, ip, port },
   });
 }

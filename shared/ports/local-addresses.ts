@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
 import { isLinkLocal } from '../ip.ts';
+import { zoneKind } from './choose.ts';
 
 /** The addresses of this machine, and what comes and goes among them. */
 
@@ -12,12 +13,12 @@ const DEFAULT_INTERVAL_MS = 2_000;
 
 /**
  * Addresses of one family on the interfaces that are up, canonical and each once.
- * @param zone how a link-local address names its interface: by name, or on Windows by number
+ * @param zone how a link-local address names its interface
  * @param interfaces for tests
  */
 export function localAddresses(
   family: 4 | 6,
-  zone: 'name' | 'number' = 'name',
+  zone = zoneKind(),
   interfaces: () => Interfaces = networkInterfaces,
 ): string[] {
   const found = new Set<string>();

@@ -16,8 +16,11 @@ export class PrivateDirectory {
   /** The path that it is for. */
   private readonly target: string;
   private readonly directory: string;
-  /** Random, because libuv unlinks by this name once more when the server closes, long after the directory has gone. */
-  private readonly name = `s${randomBytes(8).toString('hex')}`;
+  /**
+   * Random, because libuv unlinks by this name once more when the server closes, long after the directory has gone. Short,
+   * because the path has to have room for it.
+   */
+  private readonly name = randomBytes(3).toString('base64url');
   private handle: FileHandle | undefined;
 
   private constructor(target: string, directory: string) {
@@ -45,22 +48,30 @@ export class PrivateDirectory {
   }
 
   /**
-   * The name to bind, which is longer than the target's: where it does not fit, it is reached through the descriptor of
+   * The name to bind. It may be longer than the target's: where it does not fit, it is reached through the descriptor of
    * the directory (proc(5), /proc/self/fd).
-   * @throws BridgeError BAD_REQUEST where the system has no such way, or clients could not name the target
+   * @param hasDescriptors whether the system has such paths
+   * @throws BridgeError BAD_REQUEST where it has not and the path of the directory is too long, and for a target that
+   *   clients could not name
    */
-  async socketName(): Promise<string> {
-    const targetBytes = Buffer.byteLength(this.target);
-    const excess = Math.max(Buffer.byteLength(this.socket), targetBytes) - BINDABLE_BYTES;
+  async socketName(hasDescriptors = existsSync('/proc/self/fd')): Promise<string> {
+    const bytes = Buffer.byteLength(this.target);
+    const most = hasDescriptors ? MAX_UNIX_PATH_BYTES : BINDABLE_BYTES;
+    if (bytes > most) throw this.tooLong(`the path has ${bytes} bytes, of ${most} that it may have`);
+    const excess = Buffer.byteLength(this.socket) - BINDABLE_BYTES;
     if (excess <= 0) return this.socket;
-    if (targetBytes > MAX_UNIX_PATH_BYTES || !existsSync('/proc/self/fd')) {
-      throw new BridgeError(
-        'BAD_REQUEST',
-        `Bind for ${this.target} failed: the path is ${excess} bytes too long`,
+    if (!hasDescriptors) {
+      const above = Buffer.byteLength(dirname(this.target));
+      throw this.tooLong(
+        `the path of its directory has ${above} bytes, of ${above - excess} that it may have here`,
       );
     }
     this.handle = await open(this.directory, 'r');
     return `/proc/self/fd/${this.handle.fd}/${this.name}`;
+  }
+
+  private tooLong(why: string): BridgeError {
+    return new BridgeError('BAD_REQUEST', `Bind for ${this.target} failed: ${why}`);
   }
 
   /** The error to show for anything that went wrong on the way to the target. */

@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net';
 import { BridgeError } from '../errors.ts';
 import { formatEndpoint } from '../ip.ts';
-import type { Logger } from '../logger.ts';
+import { portInUse } from './bind-error.ts';
+import type { LookAround } from './other-listeners.ts';
 import type { StreamReservation } from './reservation.ts';
 import { reserveTcp } from './reserve-tcp.ts';
+import type { TcpRequest, WildcardPorts } from './wildcard-ports.ts';
 
 /** What is waited at just now, so that at least nobody else of this process takes it. */
 const waitedAt = new Set<string>();
@@ -24,12 +26,17 @@ export function refuseWaitedAt({ ip, port }: { readonly ip: string; readonly por
     throw new BridgeError('PORT_IN_USE', `Bind for ${name} failed: port is already allocated`);
 }
 
-/** Finds out that a port can be had, and leaves it closed. @throws BridgeError as reserveTcp does */
-export async function reserveTcpWaiting(request: {
-  readonly ip: string;
-  readonly port: number;
-  readonly log?: Logger;
-}): Promise<WaitingReservation> {
+/**
+ * Finds out that a port can be had, and leaves it closed.
+ * @param request.lookAround tells before each later listening whether others have it
+ * @throws BridgeError as reserveTcp does
+ */
+export async function reserveTcpWaiting(
+  request: TcpRequest & {
+    readonly wildcard?: WildcardPorts | undefined;
+    readonly lookAround?: LookAround | undefined;
+  },
+): Promise<WaitingReservation> {
   refuseWaitedAt(request);
   const first = await reserveTcp(request);
   await first.close();
@@ -53,6 +60,9 @@ export async function reserveTcpWaiting(request: {
     },
     async listen() {
       if (open !== undefined) return;
+      const { ip, lookAround } = request;
+      if (lookAround !== undefined && (await lookAround()).has({ ip, port }))
+        throw portInUse({ protocol: 'tcp', ip, port });
       const taken = await reserveTcp({ ...request, port });
       if (closed) return taken.close();
       open = taken;

@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import type { UdpLocal, UdpPeer } from './reservation.ts';
+import { allowWholeDatagrams } from './whole-datagrams.ts';
 
 /** Room for a burst while the event loop is busy; the kernel gives what its limits allow (net.core.rmem_max). */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -56,6 +57,7 @@ export class UdpLocalSocket implements UdpLocal {
     } catch {
       // It works with the system's own size too.
     }
+    allowWholeDatagrams(socket);
     return new UdpLocalSocket(address, socket);
   }
 

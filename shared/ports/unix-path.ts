@@ -1,7 +1,7 @@
 import { lstatSync, unlinkSync } from 'node:fs';
 import { chmod, link, lstat, rename, unlink } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { BridgeError, nodeErrno } from '../errors.ts';
+import { nobodyListens } from './nobody-listens.ts';
 import type { PrivateDirectory } from './private-directory.ts';
 
 /** Which file a path names. A socket that listens pins its inode, so the number cannot be another file's meanwhile. */
@@ -56,7 +56,7 @@ async function removeStale(directory: PrivateDirectory, path: string): Promise<v
   if (!found.isSocket()) throw taken(path, 'it exists and is not a socket');
   if (found.uid !== BigInt(process.geteuid?.() ?? -1))
     throw taken(path, `its socket is of user ${found.uid}`);
-  if (!(await refusesConnections(path))) throw taken(path, 'a process listens there');
+  if (!(await nobodyListens(path))) throw taken(path, 'a process listens there');
   const now = await lstatIfThere(path);
   if (now === undefined) return;
   if (!isSame(now, found)) throw taken(path, 'another process was faster');
@@ -89,18 +89,6 @@ async function lstatIfThere(path: string) {
     if (nodeErrno(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** True only when the kernel says that nobody listens; a full backlog or a datagram socket answers otherwise. */
-function refusesConnections(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect({ path });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(false);
-    });
-    probe.once('error', (error) => resolve(nodeErrno(error) === 'ECONNREFUSED'));
-  });
 }
 
 function isSame(a: FileIdentity, b: FileIdentity): boolean {

@@ -10,6 +10,8 @@ export interface WatchFileOptions {
   readonly file: string;
   /** Called when the file may have changed. Not again before it is done. */
   readonly changed: () => Promise<void>;
+  /** For the log: what still has it read where changes are not noticed. */
+  readonly otherwise: string;
   readonly log: Logger;
 }
 
@@ -27,16 +29,13 @@ export class WatchedFile {
   constructor(options: WatchFileOptions) {
     this.options = options;
     this.content = this.read();
-    const { file, log } = options;
+    const { file, otherwise, log } = options;
     try {
       // Whatever changes there: the file may be a link into a directory that is replaced.
       this.watcher = watch(dirname(file), { persistent: false }, () => this.later());
       this.watcher.on('error', (error) => this.unwatched(error));
     } catch (error) {
-      log.warn(
-        { file },
-        `changes of the file are not noticed: ${messageOf(error)}; SIGHUP still reads it again`,
-      );
+      log.warn({ file }, `changes of the file are not noticed: ${messageOf(error)}; ${otherwise}`);
     }
   }
 
@@ -68,11 +67,8 @@ export class WatchedFile {
   }
 
   private unwatched(error: Error): void {
-    const { file, log } = this.options;
-    log.warn(
-      { file },
-      `changes of the file are no longer noticed: ${error.message}; SIGHUP still reads it again`,
-    );
+    const { file, otherwise, log } = this.options;
+    log.warn({ file }, `changes of the file are no longer noticed: ${error.message}; ${otherwise}`);
     this.watcher?.close();
   }
 }

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
 import { BridgeError } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
 import { type HybridAddress, parseHybrid } from './hybrid.ts';
 import { type HyperkitAddress, parseHyperkit } from './hyperkit.ts';
 import { type PipeAddress, parsePipe } from './npipe.ts';
-import { checkSocketPath, onWindows } from './socket-path.ts';
+import { checkSocketPath } from './socket-path.ts';
 import { checkCid, checkVsockPort, VMADDR_CID_ANY } from './vsock-number.ts';
 
 /** Where a transport listens or dials that carries many streams. */
@@ -30,13 +31,13 @@ export const VMADDR_CID_LOCAL = 1;
 export const VMADDR_CID_HOST = 2;
 
 /** What parses a URL of each scheme. */
-const PARSERS: Record<TransportAddress['scheme'], (url: string) => TransportAddress> = {
+const PARSERS: Record<TransportAddress['scheme'], (url: string, windows: boolean) => TransportAddress> = {
   unix: parseUnix,
   tcp: parseTcp,
   vsock: parseVsock,
   hybrid: parseHybrid,
   hyperkit: parseHyperkit,
-  npipe: (url) => parsePipe(url, onWindows),
+  npipe: parsePipe,
 };
 
 const KNOWN =
@@ -46,10 +47,10 @@ const KNOWN =
  * Parses the URL of a transport that carries many streams.
  * @throws BridgeError BAD_REQUEST; an unknown scheme names the known ones
  */
-export function parseAddress(url: string): TransportAddress {
+export function parseAddress(url: string, windows = onWindows): TransportAddress {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1];
   if (scheme !== undefined && Object.hasOwn(PARSERS, scheme))
-    return PARSERS[scheme as TransportAddress['scheme']](url);
+    return PARSERS[scheme as TransportAddress['scheme']](url, windows);
   const what = scheme === undefined ? `"${url}" is no URL` : `unknown scheme "${scheme}:" in "${url}"`;
   throw new BridgeError('BAD_REQUEST', `${what}; known are ${KNOWN}`);
 }
@@ -64,12 +65,12 @@ export function parseDialAddress(url: string): TransportAddress {
   throw new BridgeError('BAD_REQUEST', `"${url}" says nobody to dial: ${full}`);
 }
 
-function parseUnix(url: string): PlainAddress {
+function parseUnix(url: string, windows: boolean): PlainAddress {
   const match = /^unix:\/\/(\/[^\0]+)$/.exec(url);
   if (match === null)
     throw new BridgeError('BAD_REQUEST', `"${url}" needs an absolute path: unix:///run/portferry.sock`);
   const path = match[1]!;
-  checkSocketPath(path, url);
+  checkSocketPath(path, url, windows);
   return { scheme: 'unix', path, url };
 }
 

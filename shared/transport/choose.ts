@@ -62,3 +62,11 @@ export async function bridgeFor(
     });
   }
 }
+
+/**
+ * What connecting to a unix socket fails of while its backlog is full: unix(7) has EAGAIN; macOS and the BSDs say what
+ * they also say of a socket that nobody listens on (unix(4)). Named pipes have no backlog.
+ */
+export function fullBacklogErrno(platform: NodeJS.Platform = process.platform): 'EAGAIN' | 'ECONNREFUSED' {
+  return platform === 'linux' || platform === 'win32' ? 'EAGAIN' : 'ECONNREFUSED';
+}

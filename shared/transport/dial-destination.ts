@@ -17,7 +17,8 @@ export function dialDestination(
   signal: AbortSignal,
   keepalive?: number,
 ): Promise<Socket> {
-  return whileBacklogIsFull(() => dialOnce(destination, signal, keepalive));
+  const path = destination.protocol === 'unix' ? destination.path : undefined;
+  return whileBacklogIsFull(path, () => dialOnce(destination, signal, keepalive));
 }
 
 function dialOnce(

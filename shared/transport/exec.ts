@@ -32,14 +32,15 @@ export function parseExec(url: string): ExecAddress {
 
 /**
  * Starts the program. Its death ends the stream, with the reason; the end of the stream ends the program. What it
- * writes to stderr is logged.
+ * writes to stderr is logged. wsl.exe writes its own errors as UTF-16 unless WSL_UTF8 is set.
  * @throws BridgeError NO_LINK or PERMISSION_DENIED when it cannot be started, CANCELLED; the message has the URL
  */
 export function startCommand({ argv, url }: ExecAddress, signal: AbortSignal, log: Logger): Promise<Duplex> {
   const [program, ...args] = argv;
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new BridgeError('CANCELLED', `starting ${url} was cancelled`));
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true });
+    const env = { WSL_UTF8: '1', ...process.env };
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env, windowsHide: true });
     child.once('error', (error) => reject(startError(url, program, error)));
     child.once('spawn', () => resolve(streamOf(child, program, log)));
   });

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { BridgeError, messageOf } from '../errors.ts';
 import { readHead } from '../link/read-head.ts';
+import { onWindows } from '../platform/choose.ts';
 import { connectSocket } from './socket-dial.ts';
 import { checkSocketPath } from './socket-path.ts';
 import { checkVsockPort } from './vsock-number.ts';
@@ -23,13 +24,13 @@ const ANSWER_MS = 10_000;
 /** `OK `, the ten digits of a number of 32 bits, and a newline, with room for a carriage return. */
 const MAX_ANSWER_BYTES = 16;
 
-export function parseHybrid(url: string): HybridAddress {
+export function parseHybrid(url: string, windows = onWindows): HybridAddress {
   const match = /^hybrid:\/\/(\/[^\0]+)\?port=(\d{1,10})$/.exec(url);
   if (match === null)
     throw new BridgeError('BAD_REQUEST', `"${url}" is not hybrid:///path/of/the/socket?port=N`);
   const address = { scheme: 'hybrid', path: match[1]!, port: Number(match[2]), url } as const;
   checkVsockPort(address.port, url);
-  checkSocketPath(hybridListenPath(address), url);
+  checkSocketPath(hybridListenPath(address), url, windows);
   return address;
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { BridgeError } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
 import { connectSocket } from './socket-dial.ts';
 import { checkSocketPath } from './socket-path.ts';
 import { checkCid, checkVsockPort, VMADDR_CID_ANY } from './vsock-number.ts';
@@ -22,7 +23,7 @@ export interface HyperkitAddress {
 /** Streams that the VM opens are for this CID, the host's. */
 const HOST_CID = 2;
 
-export function parseHyperkit(url: string): HyperkitAddress {
+export function parseHyperkit(url: string, windows = onWindows): HyperkitAddress {
   const match = /^hyperkit:\/\/(\/[^\0]*?)\/?\?(?:cid=(\d{1,10})&)?port=(\d{1,10})$/.exec(url);
   if (match === null)
     throw new BridgeError('BAD_REQUEST', `"${url}" is not hyperkit:///directory?cid=3&port=N`);
@@ -30,7 +31,7 @@ export function parseHyperkit(url: string): HyperkitAddress {
   const address = { scheme: 'hyperkit', path: match[1]!, cid, port: Number(match[3]), url } as const;
   if (match[2] !== undefined) checkCid(cid, url);
   checkVsockPort(address.port, url);
-  checkSocketPath(hyperkitListenPath(address), url);
+  checkSocketPath(hyperkitListenPath(address), url, windows);
   return address;
 }
 

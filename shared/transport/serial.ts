@@ -2,6 +2,8 @@
 import { constants, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { BridgeError, messageOf, nodeErrno } from '../errors.ts';
+import { onWindows } from '../platform/choose.ts';
+import { parsePipeName } from './npipe.ts';
 import { SerialStream, type SerialTimes } from './serial-stream.ts';
 import { connectSocket } from './socket-dial.ts';
 import { checkSocketPath } from './socket-path.ts';
@@ -35,11 +37,12 @@ export function parseSerial(url: string): SerialAddress {
 }
 
 /** @throws BridgeError BAD_REQUEST */
-export function parseSerialSocket(url: string): SerialSocketAddress {
+export function parseSerialSocket(url: string, windows = onWindows): SerialSocketAddress {
   const path = /^serial\+unix:\/\/(\/[^\0]+)$/.exec(url)?.[1];
   if (path === undefined)
     throw new BridgeError('BAD_REQUEST', `"${url}" is not serial+unix:///path/of/the/chardev`);
-  checkSocketPath(path, url);
+  // A chardev on Windows may be a named pipe, //./pipe/NAME.
+  if (parsePipeName(path, windows) === undefined) checkSocketPath(path, url, windows);
   return { scheme: 'serial+unix', path, url };
 }
 

@@ -11,7 +11,8 @@ export type SocketPlace = { readonly path: string } | { readonly host: string; r
  * @throws BridgeError NO_LINK, PERMISSION_DENIED or CANCELLED, naming the URL
  */
 export function connectSocket(where: SocketPlace, url: string, signal: AbortSignal): Promise<Socket> {
-  return whileBacklogIsFull(() => connectOnce(where, url, signal));
+  const path = 'path' in where ? where.path : undefined;
+  return whileBacklogIsFull(path, () => connectOnce(where, url, signal));
 }
 
 function connectOnce(where: SocketPlace, url: string, signal: AbortSignal): Promise<Socket> {

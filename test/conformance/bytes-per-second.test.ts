@@ -154,6 +154,7 @@ describe.each(lanesAndEngines)('%s lane, %s engine', (lane, engine) => {
       for (let sent = 0; sent < 40; sent++) client.send(Buffer.alloc(500), port);
       await until('all answers', () => client.received.length >= 40);
       expect((await stage.statsOf(spec))!.dropped).toBe(dropped);
+      await callApi(stage.api, 'DELETE', { spec });
     } finally {
       await Promise.all([container.close(), client.close()]);
     }

@@ -4,15 +4,17 @@
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../../host-agent/client/api-client.ts';
 import type { EnginePreference } from '../../shared/engine/choose.ts';
 import { messageOf } from '../../shared/errors.ts';
+import { onWindows } from '../../shared/platform/choose.ts';
 import { formatSpec, type InetSpec, onePortSpec, parseSpec } from '../../shared/port-spec.ts';
 import { claimPort } from '../../shared/portfs/claim-port.ts';
 import type { Scope } from '../../shared/scope.ts';
 import { parseAddress } from '../../shared/transport/address.ts';
+import { apiClientPath } from '../../shared/transport/api-address.ts';
 import { dial } from '../../shared/transport/dial.ts';
 import { type Check, checkHttp, checkUdp, checkUpload } from './checks.ts';
 import { type Container, startHttpServer, startUdpEcho, startUploadEcho } from './containers.ts';
@@ -42,15 +44,15 @@ const CONTAINERS: ReadonlyArray<{ name: string; start: () => Promise<Container>;
 ];
 
 /**
- * Starts the two programs, joined by a unix socket in a directory that only we can enter.
+ * Starts the two programs, joined by a unix socket in a directory that only we can enter, or by a named pipe on Windows.
  * @param engine what both are told to use; undefined leaves it to them
  */
 export async function startPair(scope: Scope, engine: EnginePreference | undefined): Promise<Pair> {
   const dir = await mkdtemp(join(tmpdir(), 'portferry-demo-')); // mode 0700
   scope.defer(() => rm(dir, { recursive: true, force: true }));
-  const shimUrl = `unix://${join(dir, 'vm.sock')}`;
-  const controlUrl = `unix://${join(dir, 'control.sock')}`;
-  const api = join(dir, 'api.sock');
+  const shimUrl = socketUrl(dir, 'vm');
+  const controlUrl = socketUrl(dir, 'control');
+  const api = onWindows ? socketUrl(dir, 'api') : join(dir, 'api.sock');
   const more = engine === undefined ? [] : ['--engine', engine];
   const shim = start(scope, 'vm-shim', '--listen', shimUrl, ...more);
   const doors = ['--control', controlUrl, '--api', api];
@@ -58,9 +60,14 @@ export async function startPair(scope: Scope, engine: EnginePreference | undefin
   return { programs: [shim, host], shimUrl, controlUrl, api };
 }
 
+/** A unix socket in the directory, or a named pipe that is called after it. */
+function socketUrl(dir: string, name: string): string {
+  return onWindows ? `npipe:////./pipe/${basename(dir)}-${name}` : `unix://${join(dir, `${name}.sock`)}`;
+}
+
 /** Waits until the host agent serves its API, which comes up last, and has its link to the shim. */
 export async function untilLinked({ api }: Pair, scope: Scope): Promise<void> {
-  const client = new ApiClient(api);
+  const client = new ApiClient(apiClientPath(api));
   await step('waiting for the link between host agent and VM shim', scope.signal, async (signal) => {
     for (;;) {
       const up = await client.list().then(

@@ -15,7 +15,7 @@ const USAGE = `usage: npm start [-- [--once] [--engine ${ENGINES.join('|')}]]`;
 /** A repeated signal changes nothing: npm may pass on the Ctrl-C that the terminal has sent already. */
 function untilSignalled(): Promise<'signal'> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK'] as const)
       process.on(signal, () => resolve('signal'));
   });
 }

@@ -12,7 +12,7 @@ same names, and the policy. An option that is given wins over the file; what opt
 the file says of them, and \`--unix-directory\` that of \`unix-directories\`. A list of one text may stand without brackets. An unknown
 key is an error that names the file, the line, and the key that was likely meant.
 
-When the file changes, and on SIGHUP, the host agent reads it again. The policy then holds at once: forwards that it no longer
+When the file changes, and on SIGHUP (not on Windows, where a console that is closed is one), the host agent reads it again. The policy then holds at once: forwards that it no longer
 allows are closed with their connections, and logged; all others go on. Of those, claims have ended, and what was made through the API comes
 back when the policy allows it again. A limit that is lower now ends nobody, it turns new ones
 away. A file that is wrong changes nothing, and the log says what is wrong with it. Everything but the policy needs a restart.

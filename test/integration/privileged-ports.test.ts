@@ -115,6 +115,13 @@ describe.skipIf(process.platform !== 'linux')('--wildcard-privileged', () => {
     expect(await dial('127.0.0.1', port)).toBe('ECONNRESET');
     await callApi(pair.api, 'DELETE', { spec: other.spec });
     expect(await refuses(port)).toBe(true);
+
+    const waits = await pair.expose(`${loopback('tcp', hello.port, port)}?wait=listening`);
+    await until('the port to listen', async () => !(await refuses(port)));
+    expect((await readAll(await connectTo(port))).toString()).toBe('hello');
+    expect(await dial('127.0.0.2', port)).toBe('ECONNRESET');
+    await callApi(pair.api, 'DELETE', { spec: waits.spec });
+    expect(await refuses(port)).toBe(true);
   });
 
   it.skipIf(!engines.includes('linux'))('says that it does nothing on the Linux engine', async () => {

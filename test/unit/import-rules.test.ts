@@ -13,7 +13,7 @@ const FOLDERS = [...PROGRAMS, 'shared'];
 
 /** Files that may read process.platform besides those named choose.ts, and why. */
 const READS_PLATFORM: Record<string, string> = {
-  'shared/transport/socket-path.ts': 'how long the path of a unix socket may be, and where named pipes are',
+  'shared/transport/socket-path.ts': 'how long the path of a unix socket may be',
 };
 
 interface Import {

@@ -432,11 +432,24 @@ describe('names of a forward', () => {
         const name = entryName(spec);
         expect(name).not.toContain('/');
         expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
-        const whole = spec.protocol !== 'unix' && formatSpec(spec).length <= 255;
-        if (whole) expect(name).toBe(formatSpec(spec));
-        else expect(name).toMatch(/^(?:tcp|udp|unix)-[0-9a-f]{16}$/);
+        const [stem, ending] = name.split('#');
+        if (ending !== undefined) expect(ending).toMatch(/^[0-9a-f]{16}$/);
+        const room = 255 - (ending === undefined ? 0 : 17);
+        const whole = spec.protocol !== 'unix' && formatSpec(spec).length <= room;
+        if (whole) expect(stem).toBe(formatSpec(spec));
+        else expect(stem).toMatch(/^(?:tcp|udp|unix)-[0-9a-f]{16}$/);
       }),
     );
+  });
+
+  it('an entry name is the same each time, unless the host ports are left open', () => {
+    const isSame = (text: string) => new Set([parseSpec(text), parseSpec(text)].map(entryName)).size === 1;
+    expect(isSame('tcp:127.0.0.1:8080:tcp:172.17.0.2:80')).toBe(true);
+    expect(isSame('tcp:127.0.0.1:8080-8089:tcp:172.17.0.2:80-89')).toBe(true);
+    expect(isSame(`unix:${b64('/a')}:unix:${b64('/b')}`)).toBe(true);
+    expect(isSame('tcp:127.0.0.1:0:tcp:172.17.0.2:80')).toBe(false);
+    expect(isSame('tcp:127.0.0.1:0:tcp:172.17.0.2:80-89')).toBe(false);
+    expect(isSame('udp:127.0.0.1:8080-8089:udp:172.17.0.2:80')).toBe(false);
   });
 
   it('the longest spec still has one, and fits into a control message', () => {

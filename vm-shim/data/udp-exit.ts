@@ -6,6 +6,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import type { UdpDestination } from '../../shared/destination.ts';
 import { BridgeError } from '../../shared/errors.ts';
 import { Limit } from '../../shared/limit.ts';
+import { allowWholeDatagrams } from '../../shared/ports/whole-datagrams.ts';
 import { DatagramStream, flowCodec, u16Codec } from '../../shared/relay/datagram-stream.ts';
 import type { End } from '../../shared/relay/end.ts';
 import { type Flow, FlowTable, sweepMs, targetIdleMs } from '../../shared/relay/udp-flows.ts';
@@ -173,6 +174,7 @@ class Exits {
         if (flow !== undefined) this.finish(flow);
         return;
       }
+      allowWholeDatagrams(socket);
       for (const payload of held) socket.send(payload, ignoreSendError);
     });
     return exit;

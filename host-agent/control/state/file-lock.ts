@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
-import { BridgeError, nodeErrno } from '../../../shared/errors.ts';
+import { BridgeError } from '../../../shared/errors.ts';
+import { onWindows } from '../../../shared/platform/choose.ts';
 import type { PortableStreamReservation } from '../../../shared/ports/listening.ts';
 import { reserveUnix } from '../../../shared/ports/reserve-unix.ts';
 import { reservePipe } from '../../../shared/transport/npipe.ts';
-import { onWindows } from '../../../shared/transport/socket-path.ts';
 
 const ANSWER_MS = 1_000;
 const ANSWER_BYTES = 32;
@@ -27,7 +27,7 @@ export async function lockFile(path: string): Promise<() => Promise<void>> {
     });
     return () => reservation.close();
   } catch (error) {
-    if (!isTaken(error)) throw error;
+    if (!(error instanceof BridgeError && error.code === 'PORT_IN_USE')) throw error;
     const pid = await holderOf(lock);
     const who = pid === undefined ? `somebody holds ${lock}` : `a host agent with process id ${pid} uses it`;
     throw new BridgeError(
@@ -50,11 +50,6 @@ export function lockName(path: string, windows: boolean): string {
 
 function reserve(lock: string): Promise<PortableStreamReservation> {
   return onWindows ? reservePipe(lock) : reserveUnix({ path: lock });
-}
-
-/** libuv answers EADDRINUSE where there is a pipe of that name (uv_pipe_bind). */
-function isTaken(error: unknown): boolean {
-  return error instanceof BridgeError ? error.code === 'PORT_IN_USE' : nodeErrno(error) === 'EADDRINUSE';
 }
 
 /** The process that listens there, as it says itself. */

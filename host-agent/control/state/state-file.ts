@@ -2,11 +2,11 @@
  * The file that permanent forwards live in. One host agent has it; each change replaces it whole. What cannot be read as
  * what was written is set aside under another name, never overwritten.
  */
-import { lstat, open, realpath, rename } from 'node:fs/promises';
+import { lstat, open, realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { BridgeError, messageOf, nodeErrno } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/logger.ts';
-import { syncDirectory, writeAtomically } from './atomic-write.ts';
+import { renameLasting, writeAtomically } from './atomic-write.ts';
 import { lockFile } from './file-lock.ts';
 import { decodeState, encodeState, type SavedForward } from './state-format.ts';
 
@@ -130,8 +130,7 @@ async function setAside(path: string): Promise<string> {
   for (let count = 0; ; count++) {
     const aside = `${path}.damaged-${time}${count === 0 ? '' : `-${count}`}`;
     if (await exists(aside)) continue;
-    await rename(path, aside);
-    await syncDirectory(dirname(path));
+    await renameLasting(path, aside);
     return aside;
   }
 }

@@ -1,4 +1,4 @@
-/** Why a port cannot be had, as far as the system tells. Asked after a refusal only, bounded, and never an error itself. */
+/** Who has a port and why it cannot be had, as far as the system tells: bounded, and never an error itself. */
 import type { HostPlace } from '../../errors.ts';
 
 /** A port that was asked for; 0.0.0.0 and :: stand for every address of their family. */
@@ -14,11 +14,22 @@ export interface Holder {
   readonly user: number | undefined;
 }
 
+/** A TCP socket that listens. */
+export interface TcpListener {
+  /** Canonical; a `::` may take IPv4 as well. */
+  readonly ip: string;
+  readonly port: number;
+  readonly pid: number;
+}
+
 /** What one system tells. */
 export interface PortDiagnosis {
+  /** Asked after a refusal only. */
   findHolder(wanted: HostPlace): Promise<Holder | undefined>;
   /** Why the system denies it, and what would help: a text for people, or undefined. */
   whyDenied(wanted: WantedPort): Promise<string | undefined>;
+  /** Every one that this user may see, none when the system does not say: for systems that let them overlap. */
+  tcpListeners?(): Promise<TcpListener[]>;
 }
 
 /** Names come from other processes: one line of printable ASCII, no longer than a name is. */

@@ -1,12 +1,18 @@
 /** Windows tells by netstat, tasklist and netsh. Never run there. */
 import type { HostPlace } from '../../errors.ts';
 import { formatEndpoint } from '../../ip.ts';
-import { type Holder, type PortDiagnosis, plainName, type WantedPort } from './diagnosis.ts';
+import {
+  type Holder,
+  type PortDiagnosis,
+  plainName,
+  type TcpListener,
+  type WantedPort,
+} from './diagnosis.ts';
 import { parseExcludedRanges, parseNetstat, parseTasklist } from './netstat.ts';
 import { overlaps } from './overlap.ts';
 import { outputOf } from './run-tool.ts';
 
-export const diagnosis: PortDiagnosis = { findHolder, whyDenied };
+export const diagnosis: PortDiagnosis = { findHolder, whyDenied, tcpListeners };
 
 async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
   if (wanted.protocol === 'unix') return undefined;
@@ -20,6 +26,11 @@ async function findHolder(wanted: HostPlace): Promise<Holder | undefined> {
   const tasks = await outputOf('tasklist', ['/fi', `PID eq ${pid}`, '/fo', 'csv', '/nh']);
   const command = plainName(parseTasklist(tasks, pid) ?? 'a process');
   return { where: formatEndpoint(row.ip, port), process: { pid, command }, user: undefined };
+}
+
+async function tcpListeners(): Promise<TcpListener[]> {
+  const rows = parseNetstat(await outputOf('netstat', ['-ano']));
+  return rows.filter(({ protocol, listens }) => protocol === 'tcp' && listens);
 }
 
 /** WSAEACCES is what Windows says of a port that another socket has for itself, or that is in an excluded range. */

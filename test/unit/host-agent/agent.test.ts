@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startAgent } from '../../../host-agent/agent.ts';
 import { hostConfig } from '../../../host-agent/config.ts';
 import { encodeState } from '../../../host-agent/control/state/state-format.ts';
@@ -9,6 +9,7 @@ import { HOST_SCHEMA } from '../../../host-agent/schema.ts';
 import { silentLogger } from '../../../shared/logger.ts';
 import { parseSettings } from '../../../shared/settings/read-settings.ts';
 import { callApi, listForwards } from '../../helpers/api.ts';
+import { FakeTool } from '../../helpers/fake-tool.ts';
 import { hostPort } from '../../helpers/processes.ts';
 
 let dir: string;
@@ -53,4 +54,49 @@ it('warns of nothing when it stops while a forward of the state file waits for i
     await agent.close();
   }
   expect(warn).not.toHaveBeenCalled();
+});
+
+describe('a TCP port that the system gives beside the one who has it', () => {
+  const { platform } = process;
+  const on = (value: string) => Object.defineProperty(process, 'platform', { value });
+  const first = 31_000 + Math.floor(Math.random() * 1_000);
+  const last = first + 9;
+  let lsof: FakeTool;
+  let agent: Awaited<ReturnType<typeof startAgent>>;
+
+  /** A host agent as it would be there; `postgres` listens on the last port, at all addresses. */
+  const start = async (system: string) => {
+    lsof = new FakeTool('lsof', `p812\ncpostgres\nf5\ntIPv4\nn*:${last}\n`);
+    on(system);
+    const api = join(dir, 'api.sock');
+    const config = hostConfig({ api, connect: [`unix://${dir}/shim.sock`], engine: 'portable' });
+    agent = await startAgent(config, silentLogger());
+    return (ports: string) => callApi(api, 'POST', { spec: `tcp:127.0.0.1:${ports}:tcp:127.0.0.1:${ports}` });
+  };
+  afterEach(async () => {
+    await agent.close();
+    on(platform);
+    lsof.remove();
+  });
+
+  it('is refused on macOS, with all that was asked for, at the price of one look', async () => {
+    const publish = await start('darwin');
+    const { status, body } = await publish(`${first}-${last}`);
+    const where = `127.0.0.1:${last}`;
+    const why = `postgres (process 812) has 0.0.0.0:${last}, which includes ${where}`;
+    expect([status, body]).toEqual([
+      409,
+      { code: 'PORT_IN_USE', message: `Bind for ${where} failed: port is already allocated: ${why}` },
+    ]);
+    const looks = () => lsof.runs.filter((each) => !each.includes(`${last}`));
+    expect(looks()).toEqual(['-nP -iTCP -sTCP:LISTEN -Fptn']);
+    lsof.print('');
+    await expect.poll(async () => (await publish(`${first}-${last}`)).status, { timeout: 10_000 }).toBe(201);
+  });
+
+  it('is left to the system on Linux', async () => {
+    const publish = await start('linux');
+    expect((await publish(`${first}-${last}`)).status).toBe(201);
+    expect(lsof.runs).toEqual([]);
+  });
 });

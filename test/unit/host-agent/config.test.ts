@@ -57,8 +57,8 @@ describe('host-agent options', () => {
 
   it('takes the path of the API as it stands, or from the directory that it runs in', () => {
     const connect = ['unix:///a'];
-    expect(hostConfig({ connect, api: '/run/api' }).api).toBe('/run/api');
-    expect(hostConfig({ connect, api: 'api' }).api).toBe(resolve('api'));
+    expect(hostConfig({ connect, api: '/run/api' }).api?.path).toBe('/run/api');
+    expect(hostConfig({ connect, api: 'api' }).api?.path).toBe(resolve('api'));
     expect(() => hostConfig({ connect, api: `/${'x'.repeat(200)}` })).toThrow(/^"\/x+": a socket's path may/);
   });
 

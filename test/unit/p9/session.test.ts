@@ -108,7 +108,7 @@ describe.each(DIALECTS)('walk in %s', (dialect) => {
     expect(await raw.ask('Twalk', { fid: 1, newfid: 3, names: ['x'] })).toEqual(notDirectory);
   });
 
-  it('to a fid in use, from an unknown or an open one, is refused', async () => {
+  it('to a fid in use, from an unknown one, or from an open one in place, is refused', async () => {
     const { raw } = await started(dialect);
     await raw.open(1, 'hello');
     const inUse = errorOf(dialect, 1, 'fid already in use', 'EBADF');
@@ -117,9 +117,40 @@ describe.each(DIALECTS)('walk in %s', (dialect) => {
     expect(await raw.ask('Twalk', { fid: 9, newfid: 2, names: [] })).toEqual(
       errorOf(dialect, 1, 'fid not found', 'EBADF'),
     );
-    expect(await raw.ask('Twalk', { fid: 1, newfid: 2, names: [] })).toEqual(
+    const misuse = errorOf(dialect, 1, 'bad use of fid', 'EBADF');
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 1, names: [] })).toEqual(misuse);
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 1, names: ['deep'] })).toEqual(misuse);
+  });
+
+  it('leads from a directory that is open to what is in it, as Linux 5.11 does for ls -l', async () => {
+    const { raw } = await started(dialect);
+    await raw.ask('Twalk', { fid: 0, newfid: 1, names: ['deep'] });
+    if (dialect === '9P2000.L') await raw.ask('Tlopen', { fid: 1, flags: 0 });
+    else await raw.ask('Topen', { fid: 1, mode: 0 });
+    const reply = await raw.ask('Twalk', { fid: 1, newfid: 2, names: ['deep'] });
+    expect(qidsOf(reply)).toHaveLength(1);
+    const read = { fid: 1, offset: 0n, count: 100 };
+    expect(await raw.ask(dialect === '9P2000.L' ? 'Treaddir' : 'Tread', read)).toMatchObject({
+      data: expect.anything(),
+    });
+  });
+
+  it('without names makes a fid that is not open of one that is', async () => {
+    const { filesystem, raw } = await started(dialect);
+    await raw.open(1, 'hello');
+    expect(await raw.ask('Twalk', { fid: 1, newfid: 2, names: [] })).toMatchObject({
+      type: 'Rwalk',
+      qids: [],
+    });
+    const read = { offset: 0n, count: 5 };
+    expect(await raw.ask('Tread', { ...read, fid: 2 })).toEqual(
       errorOf(dialect, 1, 'bad use of fid', 'EBADF'),
     );
+    if (dialect === '9P2000.L') await raw.ask('Tlopen', { fid: 2, flags: 0 });
+    else await raw.ask('Topen', { fid: 2, mode: 0 });
+    await raw.ask('Tclunk', { fid: 1 });
+    expect(await raw.ask('Tread', { ...read, fid: 2 })).toMatchObject({ type: 'Rread' });
+    expect(filesystem.events).toEqual(['open hello r w', 'open hello r', 'close hello']);
   });
 
   it('fids are limited', async () => {

@@ -55,6 +55,17 @@ describe.each(DIALECTS)('over %s', (dialect) => {
     });
     expect([...door.bound]).toEqual([RESOLVED]);
   });
+
+  it('of two that want one name at the same moment one gets it, and the other hears that it is in use', async () => {
+    const { door, server, dial } = servePorts();
+    const both = ['tcp:a', 'tcp:b'].map((spec) => claimPort(dial().near, 'web', spec, { dialect }));
+    const [one, other] = (await Promise.allSettled(both)).sort((a) => (a.status === 'fulfilled' ? -1 : 1));
+    expect([one!.status, other]).toMatchObject([
+      'fulfilled',
+      { status: 'rejected', reason: { code: 'ALREADY_EXISTS', message: 'entry web is in use' } },
+    ]);
+    expect([door.asked.length, door.bound.size, server.entries.used]).toEqual([1, 1, 1]);
+  });
 });
 
 it('given up while the server thinks: the server drops it, also when it is granted later', async () => {

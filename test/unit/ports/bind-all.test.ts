@@ -6,6 +6,7 @@ import { formatSpec, type InetSpec, parseSpec } from '../../../shared/port-spec.
 import { PortAllocator } from '../../../shared/ports/allocator.ts';
 import { bindAll } from '../../../shared/ports/bind-all.ts';
 import type { Endpoint } from '../../../shared/ports/endpoints.ts';
+import { OtherListeners } from '../../../shared/ports/other-listeners.ts';
 
 const spec = (text: string) => parseSpec(text) as InetSpec;
 
@@ -41,8 +42,8 @@ beforeEach(() => {
   allocator = new PortAllocator({ first: 50_000, last: 50_019 }, 0);
 });
 
-const bind = async (text: string) => {
-  const { resolved, ports } = await bindAll(spec(text), allocator, machine.bind);
+const bind = async (text: string, others?: OtherListeners) => {
+  const { resolved, ports } = await bindAll(spec(text), allocator, machine.bind, others);
   return { resolved: formatSpec(resolved), ports };
 };
 
@@ -110,6 +111,25 @@ describe('bindAll', () => {
     machine.bound.add('127.0.0.1:50003').add('[::1]:50010');
     const { resolved } = await bind('tcp:127.0.0.1,[::1]:0:tcp:10.0.0.1:80-84');
     expect(resolved).toBe('tcp:127.0.0.1,[::1]:50004-50008:tcp:10.0.0.1:80-84');
+  });
+
+  it('binds nothing where others have a port that the system would give all the same', async () => {
+    const others = new OtherListeners([
+      { ip: '0.0.0.0', port: 8_999, pid: 1 },
+      { ip: '::1', port: 8_900, pid: 1 },
+    ]);
+    await expect(bind('tcp:127.0.0.1:8000-8999:tcp:10.0.0.1:8000-8999', others)).rejects.toMatchObject({
+      code: 'PORT_IN_USE',
+      message: 'Bind for 127.0.0.1:8999 failed: port is already allocated',
+      place: { protocol: 'tcp', ip: '127.0.0.1', port: 8_999 },
+    });
+    await expect(bind('tcp:127.0.0.1,[::]:8900:tcp:10.0.0.1:80', others)).rejects.toMatchObject({
+      message: 'Bind for [::]:8900 failed: port is already allocated',
+    });
+    expect(machine.tried).toEqual([]);
+    const { resolved } = await bind('tcp:127.0.0.1:8999-9001:tcp:10.0.0.1:80', others);
+    expect(resolved).toBe('tcp:127.0.0.1:9000:tcp:10.0.0.1:80');
+    expect(machine.tried).toEqual(['127.0.0.1:9000']);
   });
 
   it('takes all or nothing, whatever others have', async () => {

@@ -25,6 +25,20 @@ describe('local addresses', () => {
     expect(localAddresses(6, 'number', interfaces)).toEqual(['::1', 'fe80::1%7', 'fd00::1', 'fe80::1%8']);
   });
 
+  it.each([
+    ['win32', 'fe80::1%7'],
+    ['linux', 'fe80::1%eth0'],
+    ['darwin', 'fe80::1%eth0'],
+  ])('on %s name the interface of %s as that system does', (platform, address) => {
+    const here = process.platform;
+    Object.defineProperty(process, 'platform', { value: platform });
+    try {
+      expect(localAddresses(6, undefined, interfaces)).toContain(address);
+    } finally {
+      Object.defineProperty(process, 'platform', { value: here });
+    }
+  });
+
   it('of this machine have loopback among them', () => expect(localAddresses(4)).toContain('127.0.0.1'));
 });
 

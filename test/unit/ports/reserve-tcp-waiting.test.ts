@@ -1,4 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
+import { OtherListeners } from '../../../shared/ports/other-listeners.ts';
 import { reserveTcp } from '../../../shared/ports/reserve-tcp.ts';
 import {
   refuseWaitedAt,
@@ -41,6 +42,23 @@ it('is told when somebody else has taken the port meanwhile', async () => {
   await expect(reservation.listen()).rejects.toMatchObject({ code: 'PORT_IN_USE' });
   await other.close();
   await reservation.listen();
+});
+
+it('does not listen beside somebody whom the system would allow beside it', async () => {
+  let others = new OtherListeners([]);
+  const lookAround = async () => others;
+  const reservation = await reserveTcpWaiting({ ip: '127.0.0.1', port: 0, lookAround });
+  open.push(reservation);
+  const { port } = reservation;
+  others = new OtherListeners([{ ip: '0.0.0.0', port, pid: 1 }]);
+  await expect(reservation.listen()).rejects.toMatchObject({
+    code: 'PORT_IN_USE',
+    place: { protocol: 'tcp', ip: '127.0.0.1', port },
+  });
+  expect(await refuses(port)).toBe(true);
+  others = new OtherListeners([]);
+  await reservation.listen();
+  expect(await refuses(port)).toBe(false);
 });
 
 it('keeps others of this process away from the port, until it is closed', async () => {

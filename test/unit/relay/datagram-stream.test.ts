@@ -5,32 +5,8 @@ import {
   MAX_BACKLOG_BYTES,
   u16Codec,
 } from '../../../shared/relay/datagram-stream.ts';
-import type { End, EndHandler } from '../../../shared/relay/end.ts';
 import type { FlowFrame, U16Frame } from '../../../shared/relay/udp-frame.ts';
-
-/** An end that records what is written to it. */
-function fakeEnd() {
-  const written: Buffer[] = [];
-  const calls: string[] = [];
-  let handler: EndHandler | undefined;
-  const end: End & { backlog: number } = {
-    attach: (given) => {
-      handler = given;
-    },
-    accept() {},
-    refuse() {},
-    write: (chunk) => written.push(chunk) > 0,
-    end: () => void calls.push('end'),
-    reset: (reason) => {
-      calls.push(`reset ${reason.code}`);
-      handler?.closed();
-    },
-    pause() {},
-    resume: () => void calls.push('resume'),
-    backlog: 0,
-  };
-  return { end, written, calls, handler: () => handler! };
-}
+import { fakeEnd } from '../../helpers/fake-end.ts';
 
 const frame = (flow: number, text: string): FlowFrame => ({
   flow,

@@ -47,6 +47,18 @@ describe('transport URLs', () => {
     expect(() => parseAddress(url)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   });
 
+  it.each(['unix:///run/x.sock', 'hybrid:///run/x.sock?port=1', 'hyperkit:///d?cid=3&port=1'])(
+    'on Windows refuses %s, and names what there is',
+    (url) => {
+      expect(() => parseAddress(url, true)).toThrow(
+        expect.objectContaining({
+          code: 'BAD_REQUEST',
+          message: expect.stringContaining('npipe:////./pipe/NAME'),
+        }),
+      );
+    },
+  );
+
   it('says who is to be dialled', () => {
     expect(parseDialAddress('vsock://3:1024')).toMatchObject({ cid: 3 });
     expect(parseDialAddress('unix:///a')).toMatchObject({ path: '/a' });

@@ -8,6 +8,7 @@ import {
   hyperkitRequest,
 } from '../../../shared/transport/hyperkit.ts';
 import { parsePipe } from '../../../shared/transport/npipe.ts';
+import { parseSerialSocket } from '../../../shared/transport/serial.ts';
 import { traitsOf } from '../../../shared/transport/traits.ts';
 
 const NUMBER = fc.integer({ min: 1, max: 4_294_967_294 });
@@ -80,6 +81,14 @@ describe('npipe://', () => {
       'npipe:///pipe/a',
     ])
       expect(() => parsePipe(bad, true)).toThrow(/is not npipe:/);
+  });
+});
+
+describe('serial+unix://', () => {
+  it('may be a named pipe on Windows, and there nothing else', () => {
+    const pipe = 'serial+unix:////./pipe/com1';
+    expect(parseSerialSocket(pipe, true).path).toBe('//./pipe/com1');
+    expect(() => parseSerialSocket('serial+unix:///run/com1', true)).toThrow(/npipe:/);
   });
 });
 

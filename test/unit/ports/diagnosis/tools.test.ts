@@ -1,6 +1,6 @@
 /** What tools of other systems print; the samples are of their documentation and of known versions, not made here. */
 import { describe, expect, it } from 'vitest';
-import { localAddress, parseLsof } from '../../../../shared/ports/diagnosis/lsof.ts';
+import { localEnd, parseLsof } from '../../../../shared/ports/diagnosis/lsof.ts';
 import {
   parseExcludedRanges,
   parseNetstat,
@@ -12,13 +12,22 @@ describe('lsof', () => {
     const text =
       'p412\ncControlCenter\nf9\nn*:7000\nf10\nn*:7000\np7731\ncnginx\nf6\nn127.0.0.1:8080\nn[::1]:8080\n';
     expect(parseLsof(text)).toEqual([
-      { pid: 412, command: 'ControlCenter', name: '*:7000' },
-      { pid: 412, command: 'ControlCenter', name: '*:7000' },
-      { pid: 7731, command: 'nginx', name: '127.0.0.1:8080' },
-      { pid: 7731, command: 'nginx', name: '[::1]:8080' },
+      { pid: 412, command: 'ControlCenter', type: '', name: '*:7000' },
+      { pid: 412, command: 'ControlCenter', type: '', name: '*:7000' },
+      { pid: 7731, command: 'nginx', type: '', name: '127.0.0.1:8080' },
+      { pid: 7731, command: 'nginx', type: '', name: '[::1]:8080' },
     ]);
     expect(parseLsof('')).toEqual([]);
     expect(parseLsof('n*:1\nlsof: no such file\n')).toEqual([]);
+  });
+
+  it('tells the families of wildcards apart where it is asked to', () => {
+    const text = 'p412\nf9\ntIPv4\nn*:7000\nf10\ntIPv6\nn*:7000\nf11\nn*:7001\n';
+    expect(parseLsof(text).map(({ type, name }) => [type, name])).toEqual([
+      ['IPv4', '*:7000'],
+      ['IPv6', '*:7000'],
+      ['', '*:7001'],
+    ]);
   });
 
   it.each([
@@ -31,7 +40,7 @@ describe('lsof', () => {
     ['/tmp/x', false, undefined],
     ['*:*', false, undefined],
   ])('%s is at the address it says', (name, six, ip) => {
-    expect(localAddress(name, six)).toBe(ip);
+    expect(localEnd(name, six)).toEqual(ip === undefined ? undefined : { ip, port: 80 });
   });
 });
 
