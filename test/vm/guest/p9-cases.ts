@@ -1,11 +1,15 @@
 /** What may be expected of one mount, whoever serves it and whatever dialect the kernel speaks. */
-import { access, mkdir, open, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, open, opendir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { hostPort, loopback, until } from '../../helpers/processes.ts';
 import { connectTo, readExactly, refuses, roundTrip } from '../../helpers/stream-client.ts';
 import { type Cases, matches, same, WAIT_MS } from '../cases.ts';
 import { mustRun, runProgram } from '../programs.ts';
 import type { Containers } from './containers.ts';
 import { codeOf, type Holder, hold, mountAt } from './p9-mount.ts';
+
+/** Entries, and what makes their names long: more than the kernel asks for at a time, and more than a C library does (32 KiB). */
+const MANY = 125;
+const LONG = `-${'n'.repeat(245)}`;
 
 export interface Mounted {
   /** For the names of cases. */
@@ -58,6 +62,24 @@ export async function mountCases(
     await rmdir(entry);
     same(await readdir(point), ['README'], 'what is left');
   });
+
+  await cases.case(
+    of('a listing of many reads has each entry once, also of those that go under it'),
+    async () => {
+      const numbers = Array.from({ length: MANY }, (_, index) => `${index + 1_000}`);
+      for (const number of numbers) await mkdir(`${point}/${number}${LONG}`);
+      const short = (name: string): string => name.replace(LONG, '');
+      // libuv sorts what readdir tells.
+      same((await readdir(point)).map(short), [...numbers, 'README'], 'what is there');
+      const seen: string[] = [];
+      for await (const { name } of await opendir(point, { bufferSize: 1 })) {
+        seen.push(short(name));
+        if (name !== 'README') await rmdir(`${point}/${name}`);
+      }
+      same(seen.sort(), [...numbers, 'README'], 'what was seen by who removed each');
+      same(await readdir(point), ['README'], 'what is left');
+    },
+  );
 
   await cases.case(of('a request and its answer through one opening, whose close ends it'), async () => {
     await mkdir(entry);
