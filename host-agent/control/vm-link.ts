@@ -190,13 +190,14 @@ export class VmLink implements LinkSource {
     this.waiters.giveAll(active);
     const reason = await link.closed;
     log.warn({ code: reason.code }, `link is down: ${reason.message}`);
-    spares?.close();
-    if (this.active !== active) return;
-    this.active = undefined;
-    path?.down();
-    claims?.linkDown();
-    reverse?.linkDown();
-    this.streams.linkDown();
+    if (this.active === active) {
+      this.active = undefined;
+      path?.down();
+      claims?.linkDown();
+      reverse?.linkDown();
+      this.streams.linkDown();
+    }
+    spares?.close(); // nobody looks for more of them now
   }
 
   /** Takes over a spare stream of the link that was up last. @throws BridgeError PERMISSION_DENIED for one of another link */

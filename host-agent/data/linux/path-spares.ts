@@ -24,21 +24,24 @@ export class PathSpares {
     this.short = short;
   }
 
-  /** @returns a descriptor that is this worker's, or -1: then the client waits until it is served, denied or leaves */
-  take(reactor: Reactor, client: SpareClient): number {
+  /**
+   * @returns a descriptor that is this worker's; or that the client waits until it is served, denied or leaves; or that the
+   *   link is over, and nobody will be told any more
+   */
+  take(reactor: Reactor, client: SpareClient): number | 'waits' | 'over' {
     const fd = this.pop(reactor);
     if (fd >= 0) return fd;
     this.cells.wait(this.worker);
     const late = this.pop(reactor);
-    if (late >= 0) {
+    if (late >= 0 || this.cells.closed) {
       this.cells.leave(this.worker);
-      return late;
+      return late >= 0 ? late : 'over';
     }
     this.waiting.add(client);
     // Each says so while they are few; then each time that they are twice as many.
     const { size } = this.waiting;
     if ((size & (size - 1)) === 0) this.short();
-    return -1;
+    return 'waits';
   }
 
   /** The client waits no more. */

@@ -76,9 +76,10 @@ export abstract class TunnelDial<Source extends TunnelSource>
   protected override begin(): void {
     const { spares } = this.path;
     if (spares === undefined) return super.begin();
-    const fd = spares.take(this.reactor, this);
-    if (fd >= 0) return this.served(fd);
+    const taken = spares.take(this.reactor, this);
+    if (typeof taken === 'number') return this.served(taken);
     this.phase = 'waiting';
+    if (taken === 'over') return this.denied(ERRNO.ECONNABORTED);
     this.setDeadline(this.path.withinMs);
   }
 
