@@ -11,8 +11,9 @@ export interface PortRow {
   close(): Promise<void>;
 }
 
-/** Ports that no system hands out by itself, so that those in a row are mostly free. */
-const quietPort = (): number => 20_000 + Math.floor(Math.random() * 10_000);
+/** Between those of lastingPort and of host agents (PORT_RANGE), so that those in a row are mostly free. */
+const FROM = 16_384;
+const PORTS = 8_192;
 
 /**
  * Servers at `count` ports in a row, wherever they are free.
@@ -24,7 +25,7 @@ export async function portRow(
   onClient = (socket: Socket, port: number): void => void socket.end(String(port)),
 ): Promise<PortRow> {
   for (;;) {
-    const first = quietPort();
+    const first = FROM + Math.floor(Math.random() * (PORTS - count));
     const servers: Array<{ close(): Promise<void> }> = [];
     const close = async (): Promise<void> => {
       await Promise.all(servers.map((server) => server.close()));

@@ -18,7 +18,7 @@ export const PROGRAM = fileURLToPath(new URL(`${OUTPUT}portferry.js`, import.met
 export const ONE_WORKER: readonly string[] = ['--workers', '1'];
 
 /** Outside of Linux's ephemeral ports, so that a port that is free for a moment is not somebody's connection then. */
-export const PORT_RANGE = '16384-32767';
+export const PORT_RANGE = '24576-32767';
 
 /** What still runs when the test process ends, for whatever reason, is ended with it. */
 const alive = new Set<ChildProcess>();

@@ -84,7 +84,7 @@ describe.skipIf(process.platform === 'win32')('on Windows, simulated,', () => {
       const host = group.startWith(env, 'host-agent', '--listen', link, '--config', config);
       await ready(host);
       host.child.kill(sent);
-      await until('it to be told', () => host.stderr().includes(`stopping on ${heard}`), 10_000);
+      await until('it to be told', () => host.stderr().includes(`stopping on ${heard}`));
       expect(await host.exited).toBe(0);
       expect(host.stderr()).not.toContain('the policy was read again');
     },

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { callApi, listForwards } from '../helpers/api.ts';
+import { lastingPort } from '../helpers/lasting-port.ts';
 import { logLines, loopback, Pair, runPortferry, unixSpec, until } from '../helpers/processes.ts';
 import { connectTo, readAll, readExactly, refuses, roundTrip } from '../helpers/stream-client.ts';
 import type { StreamServer } from '../helpers/stream-server.ts';
@@ -86,8 +87,7 @@ describe('every way in', () => {
   });
 
   it('keeps to ports, destinations and counts', async () => {
-    // Below the ephemeral ports, where connections of others are.
-    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const first = await lastingPort(8);
     const range = [`${first}`, `${first + 7}`];
     await start(
       '[vm.default.policy]',

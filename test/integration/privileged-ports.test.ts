@@ -3,6 +3,7 @@ import { chmodSync, chownSync, readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { callApi } from '../helpers/api.ts';
 import { engines } from '../helpers/engines.ts';
+import { lastingPort } from '../helpers/lasting-port.ts';
 import {
   loopback,
   Pair,
@@ -101,7 +102,7 @@ describe.skipIf(process.platform !== 'linux')('--wildcard-privileged', () => {
       () => echo.close(),
       () => hello.close(),
     );
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const port = await lastingPort();
     const { spec } = await pair.expose(loopback('tcp', hello.port, port));
     expect((await readAll(await connectTo(port))).toString()).toBe('hello');
     expect(await dial('127.0.0.2', port)).toBe('ECONNRESET');

@@ -10,6 +10,7 @@ import { silentLogger } from '../../../shared/logger.ts';
 import { parseSettings } from '../../../shared/settings/read-settings.ts';
 import { callApi, listForwards } from '../../helpers/api.ts';
 import { FakeTool } from '../../helpers/fake-tool.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 import { hostPort } from '../../helpers/processes.ts';
 
 let dir: string;
@@ -59,13 +60,15 @@ it('warns of nothing when it stops while a forward of the state file waits for i
 describe('a TCP port that the system gives beside the one who has it', () => {
   const { platform } = process;
   const on = (value: string) => Object.defineProperty(process, 'platform', { value });
-  const first = 31_000 + Math.floor(Math.random() * 1_000);
-  const last = first + 9;
+  let first: number;
+  let last: number;
   let lsof: FakeTool;
   let agent: Awaited<ReturnType<typeof startAgent>>;
 
   /** A host agent as it would be there; `postgres` listens on the last port, at all addresses. */
   const start = async (system: string) => {
+    first = await lastingPort(10);
+    last = first + 9;
     lsof = new FakeTool('lsof', `p812\ncpostgres\nf5\ntIPv4\nn*:${last}\n`);
     on(system);
     const api = join(dir, 'api.sock');

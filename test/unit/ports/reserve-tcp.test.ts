@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { reserveTcp } from '../../../shared/ports/reserve-tcp.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 
 /** Longer than a busy machine takes. */
 const PATIENCE = { timeout: 10_000 };
@@ -11,9 +12,6 @@ const open: Array<() => unknown> = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
-
-/** A port that the system hands to nobody by itself, so that it is still free when it is taken a second time. */
-const quietPort = () => 20_000 + Math.floor(Math.random() * 10_000);
 
 async function reserve(ip: string, port = 0) {
   const reservation = await reserveTcp({ ip, port });
@@ -101,7 +99,7 @@ describe('reserveTcp', () => {
   });
 
   it('close frees the port at once, resets who waits, and leaves served clients alone', async () => {
-    const reservation = await reserve('127.0.0.1', quietPort());
+    const reservation = await reserve('127.0.0.1', await lastingPort());
     reservation.start(echoTwice);
     const served = await dial(reservation.port);
     served.write('a');
@@ -136,7 +134,7 @@ describe('reserveTcp', () => {
   });
 
   it.runIf(hasIpv6)('takes :: beside 0.0.0.0', async () => {
-    const six = await reserve('::', quietPort());
+    const six = await reserve('::', await lastingPort());
     const four = createServer();
     open.push(() => four.close());
     await once(four.listen({ host: '0.0.0.0', port: six.port }), 'listening');
@@ -150,7 +148,7 @@ describe('reserveTcp', () => {
   });
 
   it('leaves nothing behind, 500 times', async () => {
-    const port = quietPort();
+    const port = await lastingPort();
     for (let i = 0; i < 500; i++) {
       const reservation = await reserveTcp({ ip: '127.0.0.1', port });
       reservation.start(() => {});

@@ -2,6 +2,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { reserveUdp, type UdpRequest } from '../../../shared/ports/reserve-udp.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 
 /** Linux answers on all of 127.0.0.0/8; elsewhere only 127.0.0.1 is there. */
 const manyLoopbacks = process.platform === 'linux' || process.platform === 'win32';
@@ -11,8 +12,6 @@ afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
-/** A port that the system hands to nobody by itself, so that it is still free when it is taken a second time. */
-const quietPort = () => 20_000 + Math.floor(Math.random() * 10_000);
 /** Longer than a busy machine takes. */
 const PATIENCE = { timeout: 10_000 };
 
@@ -90,7 +89,7 @@ describe('reserveUdp on one address', () => {
   });
 
   it('frees its port, 300 times', async () => {
-    const first = await reserve({ ip: '127.0.0.1', port: quietPort() });
+    const first = await reserve({ ip: '127.0.0.1', port: await lastingPort() });
     await first.close();
     await first.close();
     expect(first.locals).toEqual([]);
@@ -121,7 +120,7 @@ describe('reserveUdp on all addresses', () => {
 
   describe.runIf(manyLoopbacks)('with several', () => {
     it('takes all or none', async () => {
-      const other = await bound('127.0.0.3', quietPort());
+      const other = await bound('127.0.0.3', await lastingPort());
       const { port } = other.address();
       const addresses = () => ['127.0.0.2', '127.0.0.3'];
       await expect(reserveUdp({ ip: '0.0.0.0', port, addresses })).rejects.toMatchObject({
@@ -156,7 +155,7 @@ describe('reserveUdp on all addresses', () => {
     it('follows addresses that come, go, and cannot be had at first', async () => {
       let list = ['127.0.0.2'];
       const gone: string[] = [];
-      const port = quietPort();
+      const port = await lastingPort();
       const reservation = await reserve({ ip: '0.0.0.0', port, addresses: () => list, pollMs: 10 });
       reservation.start(
         (local, payload, peer) => local.send(payload, peer.port, peer.address),

@@ -4,14 +4,13 @@ import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { reserveTcp } from '../../../shared/ports/reserve-tcp.ts';
 import { WildcardPorts } from '../../../shared/ports/wildcard-ports.ts';
+import { lastingPort } from '../../helpers/lasting-port.ts';
 
 const open: Array<() => unknown> = [];
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
-/** A port that the system hands to nobody by itself. */
-const quietPort = (): number => 20_000 + Math.floor(Math.random() * 10_000);
 const wildcard = new WildcardPorts({ below: 65_536, always: true });
 
 async function reserve(ip: string, port: number) {
@@ -38,7 +37,7 @@ function ask(host: string, port: number): Promise<string> {
 
 describe.skipIf(process.platform !== 'linux')('one listener for several addresses', () => {
   it('serves each its own clients, also those that came early, and resets all others', async () => {
-    const port = quietPort();
+    const port = await lastingPort();
     const one = await reserve('127.0.0.1', port);
     const early = ask('127.0.0.1', port);
     const two = await reserve('127.0.0.2', port);
